@@ -1,0 +1,1 @@
+"""All that crosses a service boundary: events, topics, record headers, ids and dataset schemas."""

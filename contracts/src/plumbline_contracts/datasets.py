@@ -1,0 +1,99 @@
+"""Dataset schemas: the typed collections that a snapshot of a product can hold.
+
+They are the contract between collector (which fills them) and evaluator (which type-checks expressions against
+them). Files: `contracts/datasets/<product>.yaml`.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+from plumbline_contracts.events import Product
+from plumbline_contracts.files import data_folder
+
+FieldType = Literal["bool", "int", "double", "string", "timestamp", "string_list"]
+
+_PYTHON_TYPES: dict[str, tuple[type, ...]] = {
+    "bool": (bool,),
+    "int": (int,),
+    "double": (float, int),
+    "string": (str,),
+    "timestamp": (str,),
+    "string_list": (list,),
+}
+
+
+class FieldSchema(BaseModel):
+    """One field: its type, what it says, where it comes from and what reading it needs beyond the dataset."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type: FieldType
+    description: str
+    source: str = Field(description="The vendor's field or how it is derived")
+    permission: str | None = Field(default=None, description="Needed for this field beyond the dataset's own")
+
+    def accepts(self, value: JsonValue) -> bool:
+        """Whether `value` is present and of this type. A bool is no int; null is never accepted."""
+        if self.type in ("int", "double") and isinstance(value, bool):
+            return False
+        if self.type == "string_list":
+            return isinstance(value, list) and all(isinstance(item, str) for item in value)
+        return isinstance(value, _PYTHON_TYPES[self.type])
+
+
+class EntitySchema(BaseModel):
+    """How a row of a dataset is named when it is exposed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type: str
+    id: str
+    name: str
+
+
+class DatasetSchema(BaseModel):
+    """One dataset: fields, source object, permission to read it, and the vendor's page."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    product: Product
+    kind: Literal["document", "rows"]
+    description: str
+    source: str
+    permission: str
+    remedy: str = Field(description="Where to grant the permission, in the product's own menus")
+    documentation: str = Field(pattern=r"^https://")
+    entity: EntitySchema | None = None
+    fields: dict[str, FieldSchema]
+
+    @model_validator(mode="after")
+    def _entity_fields_exist(self) -> Self:
+        if (self.kind == "rows") != (self.entity is not None):
+            raise ValueError(f"{self.name}: rows datasets, and they alone, name their entity")
+        named = {self.entity.id, self.entity.name} if self.entity else set()
+        if unknown := named - self.fields.keys():
+            raise ValueError(f"{self.name}: entity names unknown fields {sorted(unknown)}")
+        return self
+
+    def violations(self, row: Mapping[str, JsonValue]) -> list[str]:
+        """What in `row` is not as declared: unknown fields and wrong types. Absent fields and nulls are allowed."""
+        unknown = [f"{name}: not a field of {self.name}" for name in row.keys() - self.fields.keys()]
+        wrong = [
+            f"{name}: expected {schema.type}, got {type(row[name]).__name__}"
+            for name, schema in self.fields.items()
+            if row.get(name) is not None and not schema.accepts(row[name])
+        ]
+        return unknown + wrong
+
+
+@cache
+def datasets(product: Product) -> dict[str, DatasetSchema]:
+    """Dataset name to schema, for one product, in the order of the file."""
+    document = yaml.safe_load((data_folder() / "datasets" / f"{product.value}.yaml").read_text())
+    schemas = [DatasetSchema.model_validate({"product": product, **entry}) for entry in document["datasets"]]
+    return {schema.name: schema for schema in schemas}
