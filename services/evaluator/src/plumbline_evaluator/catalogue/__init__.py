@@ -1,0 +1,1 @@
+"""The control catalogue: the format of a control file, loading, and what is published of it."""

@@ -1,0 +1,202 @@
+"""Loads the catalogue from its folder and refuses every mistake with file and line."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+from plumbline_contracts.datasets import datasets
+from plumbline_contracts.events import ControlDefinition, Product
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from plumbline_evaluator.catalogue.model import Control
+from plumbline_evaluator.judging.plan import PlanError, ProductPlan, build_plan
+
+
+class CatalogueError(ValueError):
+    """The catalogue cannot be used. `problems` are lines `file:line: what is wrong`."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class CatalogueFile(BaseModel):
+    """`controls/catalogue.yaml`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: str
+    generation: int = Field(ge=0)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All controls, compiled per product. `digest` changes whenever a judgement or a text could."""
+
+    version: str
+    generation: int
+    controls: dict[str, Control]
+    digests: dict[str, str]
+    plans: dict[Product, ProductPlan]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the digests of all controls and the generation."""
+        content = json.dumps([self.generation, sorted(self.digests.items())])
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def definitions(self) -> Iterator[ControlDefinition]:
+        """What `control-catalogue` holds of each control."""
+        for control in self.controls.values():
+            yield definition(control, self.digests[control.id], self.generation)
+
+
+def definition(control: Control, digest: str, generation: int) -> ControlDefinition:
+    """A control as it is published: texts, points and mappings, without check and cases."""
+    schemas = datasets(control.product)
+    needed = [schemas[leaf.dataset].permission for leaf in control.leaves().values() if hasattr(leaf, "dataset")]
+    if any(leaf.kind == "property" for leaf in control.leaves().values()):
+        needed.append(schemas["system_properties"].permission)
+    return ControlDefinition(
+        control_id=control.id,
+        digest=digest,
+        catalogue_generation=generation,
+        max_points=control.points,
+        permissions=list(dict.fromkeys([*needed, *control.permissions])),
+        **{name: getattr(control, name) for name in _PUBLISHED},
+    )
+
+
+_PUBLISHED = (
+    "version", "status", "product", "title", "category", "severity", "aliases", "user_impact", "implementation_cost",
+    "threats", "description", "rationale", "remediation", "frameworks",
+)  # fmt: skip
+
+
+def control_digest(control: Control) -> str:
+    """SHA-256 of everything in a control but its cases."""
+    content = control.model_dump(mode="json", by_alias=True, exclude={"cases"})
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def load(folder: Path) -> Catalogue:
+    """The catalogue in `folder`, compiled. Raises CatalogueError with every problem found."""
+    header = _load_header(folder / "catalogue.yaml")
+    problems: list[str] = []
+    sources: dict[str, _Source] = {}
+    for path in sorted(folder.glob("*/*.yaml")):
+        if path.parent.name not in tuple(Product):
+            continue
+        try:
+            source = _Source.read(path)
+        except CatalogueError as error:
+            problems += error.problems
+            continue
+        problems += _conflicts(source, sources)
+        sources.setdefault(source.control.id, source)
+    if not sources and not problems:
+        problems.append(f"{folder}: no control in it; expected <product>/<ID>.yaml")
+    controls = {name: source.control for name, source in sources.items()}
+    plans = _plans(controls, sources, problems)
+    if problems:
+        raise CatalogueError(problems)
+    digests = {name: control_digest(control) for name, control in controls.items()}
+    return Catalogue(header.version, header.generation, controls, digests, plans)
+
+
+def _plans(
+    controls: dict[str, Control], sources: "dict[str, _Source]", problems: list[str]
+) -> dict[Product, ProductPlan]:
+    plans: dict[Product, ProductPlan] = {}
+    for product in Product:
+        chosen = [control for control in controls.values() if control.product is product]
+        try:
+            plans[product] = build_plan(product, chosen)
+        except PlanError as error:
+            problems += [sources[control].at(place, message) for control, place, message in error.problems]
+    return plans
+
+
+def _load_header(path: Path) -> CatalogueFile:
+    try:
+        return CatalogueFile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise CatalogueError(
+            [f"{path}: cannot be read ({error.strerror}); is this the folder of the catalogue?"]
+        ) from error
+    except (yaml.YAMLError, ValidationError) as error:
+        raise CatalogueError([f"{path}: expected `version` and `generation`: {error}"]) from error
+
+
+def _conflicts(source: "_Source", sources: "dict[str, _Source]") -> Iterator[str]:
+    control = source.control
+    if other := sources.get(control.id):
+        yield source.at(("id",), f"control id {control.id} is also in {other.path}")
+    taken = {alias: other for other in sources.values() for alias in other.control.aliases}
+    for alias in control.aliases:
+        if alias in taken:
+            yield source.at(("aliases",), f"alias {alias} is also in {taken[alias].path}")
+    if source.path.stem != control.id:
+        yield source.at(("id",), f"the file name and the id {control.id} differ")
+    if source.path.parent.name != control.product:
+        yield source.at(("product",), f"product {control.product} does not fit the folder {source.path.parent.name}/")
+
+
+@dataclass(frozen=True)
+class _Source:
+    """One control file: the control, and where each of its keys stands."""
+
+    path: Path
+    control: Control
+    node: yaml.Node
+
+    @classmethod
+    def read(cls, path: Path) -> "_Source":
+        try:
+            text = path.read_text(encoding="utf-8")
+            node = yaml.compose(text, Loader=yaml.SafeLoader)
+            content = yaml.safe_load(text)
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 1
+            raise CatalogueError([f"{path}:{line}: not YAML: {error.problem}"]) from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise CatalogueError([f"{path}: cannot be read: {error}"]) from error
+        if node is None:
+            raise CatalogueError([f"{path}:1: the file is empty"])
+        try:
+            return cls(path, Control.model_validate(content), node)
+        except ValidationError as error:
+            raise CatalogueError(
+                [_at(path, node, entry["loc"], entry["msg"]) for entry in error.errors(include_url=False)]
+            ) from error
+
+    def at(self, place: tuple[int | str, ...], message: str) -> str:
+        return _at(self.path, self.node, place, message)
+
+
+def _at(path: Path, node: yaml.Node, place: tuple[int | str, ...], message: str) -> str:
+    """`file:line: key: message`, with the line of the deepest part of `place` that stands in the file."""
+    line, found = node.start_mark.line, []
+    for part in place:
+        step = _child(node, part)
+        if step is None:
+            continue
+        line, node = step
+        found.append(str(part))
+    name = ".".join(str(part) for part in place)
+    return f"{path}:{line + 1}: {name}: {message}" if name else f"{path}:{line + 1}: {message}"
+
+
+def _child(node: yaml.Node, part: int | str) -> tuple[int, Any] | None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == part:
+                return key.start_mark.line, value
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        return node.value[part].start_mark.line, node.value[part]
+    return None

@@ -1,0 +1,197 @@
+"""The command `evaluator`."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from plumbline_contracts.events import ControlResult, ExposedEntities, Outcome
+from rich.console import Console
+from rich.table import Table
+
+from plumbline_evaluator import casework
+from plumbline_evaluator.catalogue.loading import Catalogue, CatalogueError, load
+from plumbline_evaluator.catalogue.location import default_folder
+from plumbline_evaluator.catalogue.model import Control
+from plumbline_evaluator.index import build_index
+from plumbline_evaluator.judging.evaluation import Evaluation
+from plumbline_evaluator.scoring import score
+from plumbline_evaluator.sources import SnapshotError, SnapshotSource
+from plumbline_evaluator.sources.file import SnapshotFile
+
+app = typer.Typer(no_args_is_help=True, help="Judges configuration snapshots against the control catalogue.")
+controls_app = typer.Typer(no_args_is_help=True, help="The control catalogue.")
+app.add_typer(controls_app, name="controls")
+
+Controls = Annotated[
+    Path | None, typer.Option(help="Folder of the catalogue; default PLUMBLINE_CONTROLS or the one shipped")
+]
+
+
+def _fail(message: str, code: int = 1) -> typer.Exit:
+    typer.echo(message, err=True)
+    return typer.Exit(code)
+
+
+def _load(folder: Path | None) -> Catalogue:
+    try:
+        return load(folder or default_folder())
+    except CatalogueError as error:
+        count = len(error.problems)
+        raise _fail(f"{error}\n{count} problem{'s' if count > 1 else ''} in the catalogue") from error
+
+
+def _chosen(catalogue: Catalogue, ids: list[str]) -> list[Control]:
+    by_name = {name: c for c in catalogue.controls.values() for name in (c.id, *c.aliases)}
+    if unknown := [name for name in ids if name not in by_name]:
+        raise _fail(f"no control {', '.join(unknown)}; `evaluator controls list` shows all")
+    return [by_name[name] for name in ids] if ids else list(catalogue.controls.values())
+
+
+@app.command()
+def run() -> None:
+    """Judge every snapshot that arrives on `config-snapshots`, until stopped."""
+    from plumbline_evaluator.app import main
+
+    sys.exit(main())
+
+
+@controls_app.command()
+def lint(controls: Controls = None) -> None:
+    """Check format, types and references of every control."""
+    catalogue = _load(controls)
+    typer.echo(f"{len(catalogue.controls)} controls are well-formed (generation {catalogue.generation})")
+
+
+@controls_app.command("test")
+def run_cases(ids: Annotated[list[str] | None, typer.Argument()] = None, controls: Controls = None) -> None:
+    """Run the cases of all controls, or of those named."""
+    chosen = _chosen(_load(controls), ids or [])
+    failures = [failure for control in chosen for failure in casework.run_cases(control)]
+    for failure in failures:
+        typer.echo(f"{failure.control}: {failure.case}: {failure.message}", err=True)
+    cases = sum(len(control.cases) for control in chosen)
+    typer.echo(f"{cases} cases of {len(chosen)} controls, {len(failures)} failed")
+    raise typer.Exit(1 if failures else 0)
+
+
+@controls_app.command("list")
+def list_controls(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON array of whole controls")] = False,
+    controls: Controls = None,
+) -> None:
+    """List the controls."""
+    catalogue = _load(controls)
+    if as_json:
+        documents = [control.model_dump(mode="json", by_alias=True) for control in catalogue.controls.values()]
+        typer.echo(json.dumps(documents, indent=2, ensure_ascii=False))
+        return
+    table = Table("control", "points", "severity", "title", "aliases")
+    for control in catalogue.controls.values():
+        table.add_row(control.id, f"{control.points:g}", control.severity, control.title, ", ".join(control.aliases))
+    _console().print(table)
+
+
+@controls_app.command()
+def show(control_id: str, controls: Controls = None) -> None:
+    """Show one control, by id or alias."""
+    control = _chosen(_load(controls), [control_id])[0]
+    console = _console()
+    console.print(f"[bold]{control.id}[/bold]  {control.title}  ({control.points:g} points, {control.severity})")
+    console.print(control.description, control.rationale, sep="\n\n", markup=False)
+    for number, step in enumerate(control.remediation.steps, start=1):
+        console.print(f"  {number}. {step}", markup=False, highlight=False)
+    for name, param in control.params.items():
+        console.print(f"  {name} = {param.default!r}: {param.description}", markup=False, highlight=False)
+
+
+@controls_app.command()
+def index(
+    out: Annotated[Path, typer.Option(help="Where to write it")],
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail when the file is not current")] = False,
+    controls: Controls = None,
+) -> None:
+    """Write the index from dataset fields to controls."""
+    content = json.dumps(build_index(_load(controls)), indent=2, ensure_ascii=False) + "\n"
+    if check:
+        if not out.is_file() or out.read_text(encoding="utf-8") != content:
+            raise _fail(f"{out} is not current; run `make generate` and commit the result")
+        return
+    out.write_text(content, encoding="utf-8")
+
+
+@app.command()
+def evaluate(
+    snapshot: Annotated[Path, typer.Option(help="A file that `collector snapshot` wrote")],
+    out: Annotated[Path | None, typer.Option(help="Write the results as NDJSON, one control result a line")] = None,
+    controls: Controls = None,
+) -> None:
+    """Judge a recorded snapshot offline; print the score and a table of outcomes."""
+    catalogue = _load(controls)
+    try:
+        source = SnapshotFile(snapshot)
+        results = _judge(source, catalogue)
+        if out:
+            _write(out, catalogue, results)
+    except SnapshotError as error:
+        raise _fail(str(error)) from error
+    except OSError as error:
+        raise _fail(f"{error.filename}: {error.strerror}") from error
+    _print(source, catalogue, results)
+
+
+def _judge(source: SnapshotSource, catalogue: Catalogue) -> list[ControlResult]:
+    completed = source.completed
+    evaluation = Evaluation(catalogue.plans[completed.product], catalogue.digests, completed.parameters)
+    for chunk in source.chunks():
+        evaluation.take(chunk.dataset, chunk.rows)
+    return [item for item in evaluation.conclude(completed.datasets) if not isinstance(item, ExposedEntities)]
+
+
+def _write(out: Path, catalogue: Catalogue, results: list[ControlResult]) -> None:
+    with out.open("w", encoding="utf-8") as lines:
+        for result in results:
+            control = catalogue.controls[result.control_id]
+            line = {
+                **result.model_dump(mode="json"),
+                "aliases": control.aliases,
+                "title": control.title,
+                "severity": control.severity,
+            }
+            lines.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+_COLOURS = {
+    Outcome.PASS: "green",
+    Outcome.PARTIAL: "yellow",
+    Outcome.FAIL: "red",
+    Outcome.NOT_APPLICABLE: "dim",
+    Outcome.UNKNOWN: "magenta",
+}
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
+
+
+def _print(source: SnapshotSource, catalogue: Catalogue, results: list[ControlResult]) -> None:
+    completed, total = source.completed, score(results)
+    table = Table("control", "outcome", "points", "what was found")
+    for result in sorted(results, key=lambda result: (result.points - result.max_points, result.control_id)):
+        outcome = f"[{_COLOURS[result.outcome]}]{result.outcome}[/]"
+        title = catalogue.controls[result.control_id].title
+        table.add_row(result.control_id, outcome, f"{result.points:g}/{result.max_points:g}", title)
+    console = _console()
+    console.print(table)
+    console.print(
+        f"{completed.tenant}/{completed.instance} ({completed.product}), "
+        f"read {completed.started_at:%Y-%m-%d %H:%M} UTC",
+        highlight=False,
+    )
+    console.print(
+        f"Secure Score {total.percentage:.1f} %  ({total.current:g} of {total.possible:g} points), "
+        f"coverage {total.coverage:.1f} %",
+        highlight=False,
+    )

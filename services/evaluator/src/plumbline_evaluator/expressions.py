@@ -1,0 +1,112 @@
+"""Expressions of controls: CEL behind a small interface (compile, evaluate).
+
+An expression sees the fields of its dataset as typed variables, and the control's parameters as `params.NAME`.
+Everything that can be refused is refused when the catalogue loads. Source: https://cel.dev.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from cel_expr_python import cel
+from plumbline_contracts.datasets import FieldType
+from pydantic import JsonValue
+
+ParamType = Literal["int", "bool", "string", "string_list"]
+
+_CEL_TYPES: dict[str, Any] = {
+    "bool": cel.Type.BOOL,
+    "int": cel.Type.INT,
+    "double": cel.Type.DOUBLE,
+    "string": cel.Type.STRING,
+    "timestamp": cel.Type.STRING,
+    "string_list": cel.Type.List(cel.Type.STRING),
+}
+_STRINGS = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"")
+_PARAM = re.compile(r"(?<![\w.])params\s*\.\s*([A-Za-z_]\w*)")
+_NAME = re.compile(r"(?<![\w.])[A-Za-z_]\w*(?!\s*\()")
+
+
+class ExpressionError(ValueError):
+    """An expression that cannot be compiled: the text says what CEL objects to and where."""
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A compiled expression of type bool.
+
+    `fields` are the dataset fields that it names; `variables` maps the activation's parameter variables to the
+    parameter names that they stand for.
+    """
+
+    text: str
+    fields: frozenset[str]
+    params: frozenset[str]
+    variables: Mapping[str, str]
+    _compiled: Any
+
+    def holds(self, activation: Any) -> bool | None:  # noqa: ANN401 - CEL's own object
+        """True or False, or None when the expression cannot be evaluated on this activation."""
+        value = self._compiled.eval(activation).value()
+        return value if value is True or value is False else None
+
+    def why_not(self, activation: Any) -> str:  # noqa: ANN401
+        """The engine's words for an evaluation that gave no answer."""
+        return str(self._compiled.eval(activation).value())
+
+
+class Language:
+    """What expressions of one dataset may name.
+
+    Parameters of different controls share one activation per row, so each control's parameters become variables of
+    their own (`params.x` of the control numbered 7 is `params_7_x`).
+    """
+
+    def __init__(self, fields: Mapping[str, FieldType], params: Mapping[str, Mapping[str, ParamType]]) -> None:
+        self._fields = dict(fields)
+        self._prefixes = {control: f"params_{number}_" for number, control in enumerate(sorted(params))}
+        self._params = params
+        variables = {name: _CEL_TYPES[kind] for name, kind in fields.items()}
+        for control, declared in params.items():
+            variables |= {self._prefixes[control] + name: _CEL_TYPES[kind] for name, kind in declared.items()}
+        self._env = cel.NewEnv(variables=variables)
+
+    def compile(self, text: str, control: str) -> Expression:
+        """Compile `text` for `control`. Raises ExpressionError on any mistake, a result that is no bool included."""
+        bare = _STRINGS.sub(lambda match: " " * len(match.group()), text)
+        named = frozenset(_PARAM.findall(bare))
+        declared = self._params.get(control, {})
+        if unknown := named - declared.keys():
+            known = ", ".join(sorted(declared)) or "none"
+            raise ExpressionError(
+                f"`{text}` names params.{sorted(unknown)[0]}, which is not declared (declared: {known})"
+            )
+        prefix = self._prefixes.get(control, "params_")
+        rewritten = self._rewrite(text, bare, prefix)
+        try:
+            compiled = self._env.compile(rewritten)
+        except RuntimeError as error:
+            raise ExpressionError(f"`{text}`: {_first_line(error).replace(prefix, 'params.')}") from error
+        if compiled.return_type().name() != "BOOL":
+            raise ExpressionError(f"`{text}` is of type {compiled.return_type().name().lower()}, expected bool")
+        without_params = _PARAM.sub(lambda match: " " * len(match.group()), bare)
+        fields = frozenset(_NAME.findall(without_params)) & self._fields.keys()
+        return Expression(text, frozenset(fields), named, {prefix + name: name for name in named}, compiled)
+
+    @staticmethod
+    def _rewrite(text: str, bare: str, prefix: str) -> str:
+        pieces, position = [], 0
+        for match in _PARAM.finditer(bare):
+            pieces += [text[position : match.start()], prefix + match.group(1)]
+            position = match.end()
+        return "".join([*pieces, text[position:]])
+
+    def activation(self, data: Mapping[str, JsonValue]) -> Any:  # noqa: ANN401
+        """Values for the variables, to be shared by all expressions of one row."""
+        return self._env.Activation(data)
+
+
+def _first_line(error: RuntimeError) -> str:
+    first = str(error).splitlines()[0]
+    return first.removeprefix("INVALID_ARGUMENT: ERROR: <input>:").removesuffix("[INVALID_ARGUMENT]").strip()

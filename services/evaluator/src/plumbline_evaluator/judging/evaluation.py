@@ -1,0 +1,298 @@
+"""Judging one snapshot against the catalogue of its product, chunk by chunk, in flat memory."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from plumbline_contracts.events import (
+    ControlResult,
+    DatasetState,
+    DatasetSummary,
+    ExposedEntities,
+    ExposedEntity,
+    Outcome,
+    Row,
+    UnknownReason,
+)
+from pydantic import JsonValue
+
+from plumbline_evaluator.catalogue.model import AllCheck, Control, PropertyCheck, RowCheck
+from plumbline_evaluator.expressions import Expression
+from plumbline_evaluator.judging.judges import (
+    CountJudge,
+    Judge,
+    PopulationJudge,
+    PropertyJudge,
+    RowsJudge,
+    SingleJudge,
+    unreadable,
+)
+from plumbline_evaluator.judging.plan import RELEASE, CompiledControl, Gate, Leaf, ProductPlan
+from plumbline_evaluator.judging.presence import FieldReader
+from plumbline_evaluator.judging.releases import RANKS
+from plumbline_evaluator.judging.verdicts import Verdict, combine_all, combine_any
+
+Parameters = Mapping[str, Mapping[str, JsonValue]]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much of the exposed entities travels: per control, and per batch that is handed on."""
+
+    exposed_per_control: int = 10_000
+    exposed_per_batch: int = 500
+
+
+class Evaluation:
+    """One evaluation: `take` every chunk of rows, handing on what it returns, then `conclude`.
+
+    Datasets may come in any order and in pieces of any size; the results do not depend on it.
+    """
+
+    def __init__(
+        self, plan: ProductPlan, digests: Mapping[str, str], parameters: Parameters, limits: Limits | None = None
+    ) -> None:
+        self._limits = limits or Limits()
+        self._digests = digests
+        self._exposed: dict[str, list[ExposedEntity]] = defaultdict(list)
+        self._ready: list[ExposedEntities] = []
+        self._trials = [_Trial(compiled, parameters, self) for compiled in plan.controls]
+        self._routes = {name: _Route(name, self._trials) for name in plan.dataset_names}
+        self.rows_judged = 0
+
+    def take(self, dataset: str, rows: Iterable[Row]) -> list[ExposedEntities]:
+        """Judge rows of a dataset; the batches of exposed entities that are full by now."""
+        if route := self._routes.get(dataset):
+            self.rows_judged += route.take(rows)
+        return self._drain()
+
+    def conclude(self, summaries: Iterable[DatasetSummary]) -> Iterator[ExposedEntities | ControlResult]:
+        """The rest of the exposed entities and, after those of its own, the result of every control."""
+        known = {summary.name: summary for summary in summaries}
+        for trial in self._trials:
+            verdict = trial.conclude(known)
+            self._flush(trial.control.id)
+            yield from self._drain()
+            yield _result(trial.control, self._digests[trial.control.id], verdict)
+
+    def emit(self, control: str, entity: ExposedEntity) -> None:
+        """Take an exposed entity of a control."""
+        waiting = self._exposed[control]
+        waiting.append(entity)
+        if len(waiting) >= self._limits.exposed_per_batch:
+            self._flush(control)
+
+    @property
+    def exposed_limit(self) -> int:
+        """How many exposed entities of one control are listed."""
+        return self._limits.exposed_per_control
+
+    def _flush(self, control: str) -> None:
+        if waiting := self._exposed.pop(control, None):
+            self._ready.append(ExposedEntities(control_id=control, entities=waiting))
+
+    def _drain(self) -> list[ExposedEntities]:
+        ready, self._ready = self._ready, []
+        return ready
+
+
+def _result(control: Control, digest: str, verdict: Verdict) -> ControlResult:
+    points = round(control.points * verdict.share, 3)
+    return ControlResult(
+        control_id=control.id,
+        control_digest=digest,
+        outcome=verdict.outcome,
+        reason=verdict.reason,
+        explanation=verdict.explanation,
+        share=verdict.share,
+        points=points,
+        max_points=control.points,
+        compliant=verdict.compliant,
+        total=verdict.total,
+        exposed=verdict.exposed,
+        exposed_listed=verdict.exposed_listed,
+        exposed_digest=verdict.exposed_digest,
+        expected=verdict.expected,
+        observed=verdict.observed,
+        evidence=list(verdict.evidence),
+    )
+
+
+def _not_collected(name: str, source: str) -> DatasetSummary:
+    return DatasetSummary(name=name, kind="rows", state=DatasetState.ERROR, source=source)
+
+
+class _Trial:
+    """One control under judgement: its gate, its judges, its parameters."""
+
+    def __init__(self, compiled: CompiledControl, parameters: Parameters, evaluation: Evaluation) -> None:
+        self.control = compiled.control
+        self.refused = _refused_parameter(self.control, parameters.get(self.control.id, {}))
+        params = {name: param.default for name, param in self.control.params.items()}
+        if self.refused is None:
+            params |= parameters.get(self.control.id, {})
+        self.gate = _GateJudge(compiled.gate, params) if compiled.gate else None
+        self.judges = [_judge(leaf, params, evaluation) for leaf in compiled.leaves]
+
+    def conclude(self, summaries: Mapping[str, DatasetSummary]) -> Verdict:
+        if self.refused is not None:
+            return Verdict(Outcome.UNKNOWN, self.refused, reason=UnknownReason.INVALID_PARAMETER)
+        if self.gate and (verdict := self.gate.conclude(summaries)):
+            return verdict
+        parts = []
+        for judge in self.judges:
+            schema = judge.leaf.dataset
+            summary = summaries.get(schema.name) or _not_collected(schema.name, schema.source)
+            parts.append((judge.leaf.name, judge.conclude(summary)))
+        if len(parts) == 1 and not parts[0][0]:
+            return parts[0][1]
+        return combine_all(parts) if isinstance(self.control.check, AllCheck) else combine_any(parts)
+
+
+def _refused_parameter(control: Control, given: Mapping[str, JsonValue]) -> str | None:
+    for name, value in given.items():
+        if name not in control.params:
+            known = ", ".join(control.params) or "none"
+            return f"The connection sets parameter {name}, which {control.id} does not have (it has: {known})."
+        if problem := control.params[name].problem_with(value):
+            return f"The connection sets parameter {name} of {control.id} to a value that is not allowed: {problem}."
+    return None
+
+
+def _judge(leaf: Leaf, params: Mapping[str, JsonValue], evaluation: Evaluation) -> Judge:
+    match leaf.check.kind:
+        case "rows":
+            return RowsJudge(leaf, params, evaluation.emit, evaluation.exposed_limit)
+        case "count":
+            return CountJudge(leaf, params, evaluation.emit, evaluation.exposed_limit)
+        case "property":
+            return PropertyJudge(leaf, params, RANKS)
+        case _:
+            return SingleJudge(leaf, params)
+
+
+class _GateJudge:
+    """Whether a control applies to the instance."""
+
+    def __init__(self, gate: Gate, params: Mapping[str, JsonValue]) -> None:
+        self.gate = gate
+        self._params = params
+        self.row: Row | None = None
+
+    def take(self, row: Row) -> None:
+        self.row = row
+
+    def conclude(self, summaries: Mapping[str, DatasetSummary]) -> Verdict | None:
+        """None when the control applies."""
+        schema, expression = self.gate.dataset, self.gate.expression
+        summary = summaries.get(schema.name) or _not_collected(schema.name, schema.source)
+        if self.row is None:
+            return unreadable(schema, summary) if summary.state is not DatasetState.OK else _unclear(schema.name)
+        data = {variable: self._params[name] for variable, name in expression.variables.items()}
+        if FieldReader(schema, expression.fields).read(self.row, data):
+            return _unclear(schema.name)
+        holds = expression.holds(self.gate.language.activation(data))
+        if holds is None:
+            return _unclear(schema.name)
+        text = f"This control does not apply here: `{expression.text}` does not hold for this instance."
+        return None if holds else Verdict(Outcome.NOT_APPLICABLE, text)
+
+
+def _unclear(dataset: str) -> Verdict:
+    text = f"Whether this control applies could not be decided: {dataset} was read without the field that says it."
+    return Verdict(Outcome.UNKNOWN, text, reason=UnknownReason.MISSING_FIELD)
+
+
+class _Route:
+    """Brings the rows of one dataset to the judges that want them, as cheaply as each allows."""
+
+    def __init__(self, dataset: str, trials: list[_Trial]) -> None:
+        judges = [judge for trial in trials for judge in trial.judges if judge.leaf.dataset.name == dataset]
+        self._gates = [trial.gate for trial in trials if trial.gate and trial.gate.gate.dataset.name == dataset]
+        self._properties = _by_property(judges)
+        self._releases = (
+            [judge for trial in trials for judge in trial.judges if isinstance(judge, PropertyJudge)]
+            if dataset == RELEASE
+            else []
+        )
+        self._singles = [judge for judge in judges if isinstance(judge, SingleJudge)]
+        self._by_key = _by_key(self._singles)
+        self._matching = [j for j in self._singles if not (isinstance(j.leaf.check, RowCheck) and j.leaf.check.key)]
+        self._key_field = self._singles[0].leaf.dataset.entity.id if self._by_key else ""  # type: ignore[union-attr]
+        populations = [judge for judge in judges if isinstance(judge, PopulationJudge)]
+        self._population = _Population(populations) if populations else None
+
+    def take(self, rows: Iterable[Row]) -> int:
+        """Judge rows; how many judgements of rows that made."""
+        judged = 0
+        for row in rows:
+            judged += self._take_single(row)
+            if self._population:
+                judged += self._population.take(row)
+        return judged
+
+    def _take_single(self, row: Row) -> int:
+        chosen: list[Any] = [*self._gates, *self._matching]
+        if self._by_key:
+            chosen += self._by_key.get(str(row.get(self._key_field)), ())
+        if self._properties:
+            chosen += self._properties.get(str(row.get("name")), ())
+        for judge in chosen:
+            judge.take(row)
+        for release in self._releases:
+            rank = row.get("family_rank")
+            release.release_rank = rank if isinstance(rank, int) else None
+        return len(chosen)
+
+
+def _by_property(judges: list[Judge]) -> dict[str, list[PropertyJudge]]:
+    found: dict[str, list[PropertyJudge]] = defaultdict(list)
+    for judge in judges:
+        if isinstance(judge, PropertyJudge) and isinstance(judge.leaf.check, PropertyCheck):
+            found[judge.leaf.check.property].append(judge)
+    return found
+
+
+def _by_key(judges: list[SingleJudge]) -> dict[str, list[SingleJudge]]:
+    found: dict[str, list[SingleJudge]] = defaultdict(list)
+    for judge in judges:
+        if isinstance(judge.leaf.check, RowCheck) and judge.leaf.check.key:
+            found[judge.leaf.check.key].append(judge)
+    return found
+
+
+class _Population:
+    """All population judges of one dataset: one activation a row, each distinct `where` evaluated once."""
+
+    def __init__(self, judges: list[PopulationJudge]) -> None:
+        self._language = judges[0].leaf.language
+        fields: set[str] = set()
+        self._params: dict[str, JsonValue] = {}
+        groups: dict[tuple[str, tuple[Any, ...]], tuple[Expression, list[PopulationJudge]]] = {}
+        for judge in judges:
+            where = judge.leaf.where
+            assert where is not None
+            fields |= where.fields | judge.pass_fields
+            for expression in (where, judge.leaf.passes):
+                if expression:
+                    self._params |= {variable: judge.params[name] for variable, name in expression.variables.items()}
+            key = (where.text, tuple(str(judge.params[name]) for name in sorted(where.params)))
+            groups.setdefault(key, (where, []))[1].append(judge)
+        self._groups = list(groups.values())
+        self._reader = FieldReader(judges[0].leaf.dataset, fields)
+        self._judge_count = len(judges)
+
+    def take(self, row: Row) -> int:
+        data = dict(self._params)
+        unusable = self._reader.read(row, data)
+        activation = self._language.activation(data)
+        for where, judges in self._groups:
+            holds = None if unusable is not None and not where.fields.isdisjoint(unusable) else where.holds(activation)
+            if holds:
+                for judge in judges:
+                    judge.take(row, activation, unusable)
+            elif holds is None:
+                for judge in judges:
+                    judge.take_undecided(row)
+        return self._judge_count

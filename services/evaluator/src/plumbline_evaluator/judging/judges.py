@@ -1,0 +1,444 @@
+"""One judge per compiled check: takes the rows of its dataset, then concludes with a verdict."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from plumbline_contracts.datasets import DatasetSchema
+from plumbline_contracts.events import (
+    DatasetState,
+    DatasetSummary,
+    Evidence,
+    ExposedEntity,
+    MissingField,
+    Outcome,
+    Row,
+    UnknownReason,
+)
+from plumbline_contracts.ids import EntityDigest
+from pydantic import JsonValue
+
+from plumbline_evaluator.catalogue.model import CountCheck, DocumentCheck, PropertyCheck, RowCheck, RowsCheck
+from plumbline_evaluator.expressions import Expression
+from plumbline_evaluator.judging.plan import Leaf
+from plumbline_evaluator.judging.presence import FieldReader
+from plumbline_evaluator.judging.verdicts import Verdict, decided
+
+Params = Mapping[str, JsonValue]
+Emit = Callable[[str, ExposedEntity], None]
+
+_REASON_OF_STATE = {
+    DatasetState.DENIED: UnknownReason.MISSING_PERMISSION,
+    DatasetState.ERROR: UnknownReason.COLLECTION_ERROR,
+    DatasetState.TRUNCATED: UnknownReason.TRUNCATED,
+}
+_SHOWN_CHARACTERS = 300
+
+
+def shown(value: JsonValue) -> str:
+    """A value as a sentence shows it, cut at 300 characters."""
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
+
+
+def unreadable(schema: DatasetSchema, summary: DatasetSummary) -> Verdict:
+    """The verdict when a dataset was not read: NOT_APPLICABLE with proof, else UNKNOWN with the permission to grant."""
+    error = summary.error
+    said = f" ({error.code}: {error.message})" if error else ""
+    if summary.state in (DatasetState.NOT_LICENSED, DatasetState.UNSUPPORTED):
+        what = "is not licensed" if summary.state is DatasetState.NOT_LICENSED else "does not exist in this release"
+        return Verdict(Outcome.NOT_APPLICABLE, f"{schema.source} {what} on this instance{said}.")
+    if summary.state is DatasetState.DENIED:
+        permission = (error.permission if error else None) or schema.permission
+        remedy = (error.remedy if error else None) or schema.remedy
+        text = f"{schema.source} could not be read{said}. Grant {permission}: {remedy}."
+        return Verdict(Outcome.UNKNOWN, text, reason=UnknownReason.MISSING_PERMISSION)
+    text = f"{schema.source} could not be read{said}. It is tried again with the next collection."
+    return Verdict(Outcome.UNKNOWN, text, reason=_REASON_OF_STATE[summary.state])
+
+
+def missing_field(schema: DatasetSchema, missing: MissingField) -> Verdict:
+    """The verdict when a field was withheld from every row."""
+    if missing.state in (DatasetState.NOT_LICENSED, DatasetState.UNSUPPORTED):
+        text = f"{schema.name}.{missing.field} does not exist on this instance: {missing.error.message}."
+        return Verdict(Outcome.NOT_APPLICABLE, text)
+    reason = _REASON_OF_STATE.get(missing.state, UnknownReason.MISSING_FIELD)
+    permission = missing.error.permission or schema.fields[missing.field].permission or schema.permission
+    grant = (
+        f" Grant {permission}: {missing.error.remedy or schema.remedy}." if missing.state == DatasetState.DENIED else ""
+    )
+    text = f"{schema.source} was read without {missing.field} ({missing.error.code}: {missing.error.message}).{grant}"
+    return Verdict(Outcome.UNKNOWN, text, reason=reason)
+
+
+class Judge(ABC):
+    """Judges one check of one control on one snapshot."""
+
+    def __init__(self, leaf: Leaf, params: Params) -> None:
+        self.leaf = leaf
+        self.params = params
+        self.expected = leaf.check.expected.format(**params)
+
+    @abstractmethod
+    def _conclude(self, summary: DatasetSummary) -> Verdict:
+        """The verdict, once all rows of a readable dataset were taken."""
+
+    def conclude(self, summary: DatasetSummary) -> Verdict:
+        """The verdict on a dataset in whatever state, with expectation and evidence."""
+        verdict = self._blocked(summary) or self._conclude(summary)
+        observed = {name: value for name, value in self._evidence().items() if value is not None}
+        evidence = Evidence(
+            dataset=summary.name,
+            source=self.leaf.dataset.source,
+            state=summary.state,
+            read_at=summary.read_at,
+            observed=observed,
+        )
+        text = "; ".join(f"{name} = {shown(value)}" for name, value in observed.items()) or None
+        return Verdict(
+            **{
+                **vars(verdict),
+                "expected": self.expected,
+                "observed": verdict.observed or text,
+                "evidence": (evidence,),
+            }
+        )
+
+    def _evidence(self) -> Mapping[str, JsonValue]:
+        return {}
+
+    def _blocked(self, summary: DatasetSummary) -> Verdict | None:
+        if summary.state not in (DatasetState.OK, DatasetState.TRUNCATED):
+            return unreadable(self.leaf.dataset, summary)
+        for missing in summary.missing_fields:
+            if missing.field in self.named_fields:
+                return missing_field(self.leaf.dataset, missing)
+        return None
+
+    @property
+    def named_fields(self) -> frozenset[str]:
+        """The dataset fields that the check's expressions name."""
+        expressions = [self.leaf.passes, self.leaf.where, *(band for band, _ in self.leaf.partial)]
+        return frozenset().union(*(expression.fields for expression in expressions if expression))
+
+    def _truncated(self, what: str) -> Verdict:
+        text = f"{what} was read in part only, so this cannot be decided; the rows that were read do not prove it."
+        return Verdict(Outcome.UNKNOWN, text, reason=UnknownReason.TRUNCATED)
+
+    def _values(self, *expressions: Expression | None) -> dict[str, JsonValue]:
+        found: dict[str, JsonValue] = {}
+        for expression in expressions:
+            if expression:
+                found |= {variable: self.params[name] for variable, name in expression.variables.items()}
+        return found
+
+
+def _absent(outcome: Outcome, what: str) -> Verdict:
+    if outcome is Outcome.UNKNOWN:
+        text = f"{what} is absent, and no value in force is documented for that."
+        return Verdict(outcome, text, reason=UnknownReason.MISSING_FIELD)
+    return Verdict(outcome, f"{what} is absent.", share=1.0 if outcome is Outcome.PASS else 0.0)
+
+
+class SingleJudge(Judge):
+    """Judges one row: a document, or the row that a key selects."""
+
+    def __init__(self, leaf: Leaf, params: Params) -> None:
+        super().__init__(leaf, params)
+        self._row: Row | None = None
+
+    def take(self, row: Row) -> None:
+        """Take a row of the dataset; the one that is selected is kept."""
+        check = self.leaf.check
+        if isinstance(check, RowCheck) and not self._is_selected(check, row):
+            return
+        self._row = row
+
+    def _is_selected(self, check: RowCheck, row: Row) -> bool:
+        entity = self.leaf.dataset.entity
+        if check.key is not None:
+            return entity is not None and row.get(entity.id) == check.key
+        return all(row.get(field) == value for field, value in check.match.items())
+
+    def _evidence(self) -> Mapping[str, JsonValue]:
+        if self._row is None:
+            return {}
+        check = self.leaf.check
+        names = check.observed if isinstance(check, DocumentCheck) and check.observed else sorted(self.named_fields)
+        return {name: self._row.get(name) for name in names}
+
+    def _what(self) -> str:
+        check = self.leaf.check
+        if not isinstance(check, RowCheck):
+            return self.leaf.dataset.source
+        return f"{self.leaf.dataset.source} {check.key or ', '.join(check.match.values())}"
+
+    def _conclude(self, summary: DatasetSummary) -> Verdict:
+        check = self.leaf.check
+        assert isinstance(check, DocumentCheck | RowCheck)
+        if self._row is None:
+            return (
+                self._truncated(self.leaf.dataset.source)
+                if summary.state is DatasetState.TRUNCATED
+                else _absent(check.absent, self._what())
+            )
+        data = self._values(self.leaf.passes, *(band for band, _ in self.leaf.partial))
+        unusable = FieldReader(self.leaf.dataset, self.named_fields).read(self._row, data)
+        if unusable:
+            text = f"{self._what()} was read without a usable {', '.join(unusable)}."
+            return Verdict(Outcome.UNKNOWN, text, reason=UnknownReason.MISSING_FIELD)
+        return judge_values(self.leaf, self.leaf.language.activation(data), self._what(), self.expected)
+
+
+def judge_values(leaf: Leaf, activation: Any, what: str, expected: str) -> Verdict:  # noqa: ANN401 - CEL's object
+    """PASS, a band, or FAIL of one set of values; UNKNOWN when the expression cannot be evaluated."""
+    for expression, share in [(leaf.passes, 1.0), *leaf.partial]:
+        assert expression is not None
+        holds = expression.holds(activation)
+        if holds is None:
+            text = f"{what}: `{expression.text}` could not be evaluated: {expression.why_not(activation)}."
+            return Verdict(Outcome.UNKNOWN, text, reason=UnknownReason.EXPRESSION_ERROR)
+        if holds:
+            as_expected = "is as expected" if share == 1 else "is partly as expected"
+            return Verdict(decided(share), f"{what} {as_expected}: {expected}.", share=share)
+    return Verdict(Outcome.FAIL, f"{what} is not as expected: {expected}.")
+
+
+class PropertyJudge(Judge):
+    """Judges the value of one system property, or the documented value in force when its row is absent."""
+
+    def __init__(self, leaf: Leaf, params: Params, ranks: Mapping[str, int]) -> None:
+        super().__init__(leaf, params)
+        self._ranks = ranks
+        self._seen: list[str | None] = []
+        self.release_rank: int | None = None
+
+    def take(self, row: Row) -> None:
+        """Take the property's row; there may be several of one name."""
+        value = row.get("value")
+        self._seen.append(value if isinstance(value, str) else None)
+
+    @property
+    def _check(self) -> PropertyCheck:
+        assert isinstance(self.leaf.check, PropertyCheck)
+        return self.leaf.check
+
+    def _evidence(self) -> Mapping[str, JsonValue]:
+        values = [value for value in self._seen if value is not None]
+        return {self._check.property: values[0] if len(values) == 1 else list(values)} if values else {}
+
+    def _conclude(self, summary: DatasetSummary) -> Verdict:
+        check = self._check
+        texts = [text.strip() for text in self._seen if text is not None]
+        if len(texts) != len(self._seen):
+            text = f"{check.property} was read without its value; the collector's role may not read it."
+            return Verdict(Outcome.UNKNOWN, text, reason=UnknownReason.MISSING_FIELD)
+        present = [text for text in texts if text or check.type != "int"]
+        if not present:
+            return (
+                self._truncated(f"sys_properties ({check.property} was not among the readable rows)")
+                if summary.state is DatasetState.TRUNCATED
+                else self._judge_absent()
+            )
+        verdicts = [self._judge_text(text, f"{check.property} = {shown(text)}") for text in dict.fromkeys(present)]
+        worst = min(verdicts, key=lambda verdict: (verdict.share, verdict.outcome is Outcome.UNKNOWN))
+        if len(verdicts) == 1:
+            return worst
+        text = f"{check.property} has {len(present)} rows with different values; the worst counts. {worst.explanation}"
+        return replace(worst, explanation=text)
+
+    def _judge_absent(self) -> Verdict:
+        check, absent = self._check, self._check.absent
+        value, outcome = absent.value, absent.outcome
+        if absent.releases and self.release_rank is None:
+            text = f"{check.property} is absent, and the release that decides its value could not be read."
+            return Verdict(Outcome.UNKNOWN, text, reason=UnknownReason.MISSING_FIELD)
+        for band in absent.releases:
+            if self._is_within(band.since, band.until):
+                value, outcome = band.value, band.outcome
+                break
+        if outcome is not None:
+            return _absent(outcome, f"The property {check.property}")
+        assert value is not None
+        return self._judge_text(value, f"{check.property} is absent; {shown(value) or 'an empty value'} is in force")
+
+    def _is_within(self, since: str | None, until: str | None) -> bool:
+        rank = self.release_rank or 0
+        return (since is None or rank >= self._ranks[since]) and (until is None or rank < self._ranks[until])
+
+    def _judge_text(self, text: str, what: str) -> Verdict:
+        value: JsonValue = text
+        if self._check.type == "bool":
+            value = text.strip().lower() == "true"
+        elif self._check.type == "int":
+            try:
+                value = int(text)
+            except ValueError:
+                message = f"{what} is not a number."
+                return Verdict(Outcome.UNKNOWN, message, reason=UnknownReason.MISSING_FIELD)
+        data = {"value": value, **self._values(self.leaf.passes)}
+        return judge_values(self.leaf, self.leaf.language.activation(data), what, self.expected)
+
+
+class PopulationJudge(Judge):
+    """Base of the judges that see every row: `where` was decided before, once for all that share it."""
+
+    def __init__(self, leaf: Leaf, params: Params, emit: Emit, limit: int) -> None:
+        super().__init__(leaf, params)
+        self._emit = emit
+        self._limit = limit
+        self.total = 0
+        self.unjudged = 0
+        self.listed = 0
+        self.digest = EntityDigest()
+        self.pass_fields = leaf.passes.fields if leaf.passes else frozenset()
+        self._detail_fields = sorted(self.named_fields)
+
+    @abstractmethod
+    def take(self, row: Row, activation: Any, unusable: list[str] | None) -> None:  # noqa: ANN401
+        """Take a row of the population."""
+
+    def take_undecided(self, row: Row) -> None:
+        """Take a row of which it is not known whether it belongs to the population."""
+        self.total += 1
+        self.unjudged += 1
+        self.expose(row)
+
+    def entity(self, row: Row) -> ExposedEntity:
+        """The row as an exposed entity: id, name and the fields that were judged."""
+        named = self.leaf.dataset.entity
+        assert named is not None
+        return ExposedEntity(
+            id=str(row.get(named.id, "")),
+            name=str(row.get(named.name, "")),
+            type=named.type,
+            detail={field: row.get(field) for field in self._detail_fields},
+        )
+
+    def expose(self, row: Row) -> None:
+        """Count a row as exposed, and list it while the limit allows."""
+        named = self.leaf.dataset.entity
+        assert named is not None
+        self.digest.add(str(row.get(named.id, "")))
+        if self.listed < self._limit:
+            self.listed += 1
+            self._emit(self.leaf.control, self.entity(row))
+
+
+class RowsJudge(PopulationJudge):
+    """The share of a population that complies."""
+
+    def __init__(self, leaf: Leaf, params: Params, emit: Emit, limit: int) -> None:
+        super().__init__(leaf, params, emit, limit)
+        self.compliant = 0
+
+    def take(self, row: Row, activation: Any, unusable: list[str] | None) -> None:  # noqa: ANN401
+        self.total += 1
+        if unusable is not None and not self.pass_fields.isdisjoint(unusable):
+            self.unjudged += 1
+            self.expose(row)
+            return
+        assert self.leaf.passes is not None
+        holds = self.leaf.passes.holds(activation)
+        if holds:
+            self.compliant += 1
+            return
+        self.unjudged += holds is None
+        self.expose(row)
+
+    def _counted(self) -> Verdict:
+        return Verdict(
+            Outcome.UNKNOWN,
+            "",
+            compliant=self.compliant,
+            total=self.total,
+            exposed=self.total - self.compliant,
+            exposed_listed=self.listed,
+            exposed_digest=self.digest.hex() if self.digest.count else None,
+        )
+
+    def _conclude(self, summary: DatasetSummary) -> Verdict:
+        counted, source = self._counted(), self.leaf.dataset.source
+        seen = f"{self.compliant} of {self.total} comply: {self.expected}."
+        if summary.state is DatasetState.TRUNCATED and (self.compliant or not self.total):
+            text = f"{source} was read in part only; of what was read, {seen}"
+            return replace(counted, explanation=text, reason=UnknownReason.TRUNCATED)
+        if not self.total:
+            return self._nobody()
+        if self.unjudged == self.total:
+            text = f"None of {self.total} rows of {source} could be judged: fields are missing."
+            return replace(counted, explanation=text, reason=UnknownReason.MISSING_FIELD)
+        unjudged = f" {self.unjudged} of them could not be judged and count as not compliant." if self.unjudged else ""
+        share = self.compliant / self.total
+        return replace(counted, outcome=decided(share), explanation=seen + unjudged, share=share)
+
+    def _nobody(self) -> Verdict:
+        check = self.leaf.check
+        assert isinstance(check, RowsCheck)
+        text = "Nothing on this instance is of the kind that this control judges."
+        share = 1.0 if check.absent is Outcome.PASS else 0.0
+        reason = UnknownReason.MISSING_FIELD if check.absent is Outcome.UNKNOWN else None
+        return Verdict(check.absent, text, share=share, reason=reason, compliant=0, total=0)
+
+
+class CountJudge(PopulationJudge):
+    """How many rows match, against bands. They are exposed only when there are too many, so they wait for the end."""
+
+    def __init__(self, leaf: Leaf, params: Params, emit: Emit, limit: int) -> None:
+        self._waiting: list[ExposedEntity] = []
+        super().__init__(leaf, params, lambda _, entity: self._waiting.append(entity), limit)
+        self._publish = emit
+
+    def take(self, row: Row, activation: Any, unusable: list[str] | None) -> None:  # noqa: ANN401
+        self.total += 1
+        self.expose(row)
+
+    def _bound(self, bound: int | str | None) -> int | None:
+        if isinstance(bound, str):
+            value = self.params[bound.removeprefix("params.")]
+            assert isinstance(value, int)
+            return value
+        return bound
+
+    def _share(self, count: int) -> float:
+        check = self.leaf.check
+        assert isinstance(check, CountCheck)
+        for band in check.bands:
+            low, high = self._bound(band.minimum), self._bound(band.maximum)
+            if (low is None or count >= low) and (high is None or count <= high):
+                return band.share
+        return 0.0
+
+    def _reachable(self, count: int) -> set[float]:
+        """The shares that are possible when `count` or more rows match."""
+        check = self.leaf.check
+        assert isinstance(check, CountCheck)
+        edges = {count}
+        for band in check.bands:
+            low, high = self._bound(band.minimum), self._bound(band.maximum)
+            edges |= {edge for edge in (low, None if high is None else high + 1) if edge is not None and edge > count}
+        return {self._share(edge) for edge in edges}
+
+    def _conclude(self, summary: DatasetSummary) -> Verdict:
+        source, seen = self.leaf.dataset.source, f"{self.total} found; expected {self.expected}."
+        if summary.state is DatasetState.TRUNCATED and self._reachable(self.total) != {self._share(self.total)}:
+            text = f"{source} was read in part only; {seen}"
+            return Verdict(Outcome.UNKNOWN, text, reason=UnknownReason.TRUNCATED, total=self.total)
+        if self.total and self.unjudged == self.total:
+            text = f"None of {self.total} rows of {source} could be judged: fields are missing."
+            return Verdict(Outcome.UNKNOWN, text, reason=UnknownReason.MISSING_FIELD, total=self.total)
+        share = min(self._share(count) for count in range(self.total - self.unjudged, self.total + 1))
+        if share == 1:
+            return Verdict(Outcome.PASS, seen, share=1.0, total=self.total)
+        for entity in self._waiting:
+            self._publish(self.leaf.control, entity)
+        return Verdict(
+            decided(share),
+            seen,
+            share=share,
+            total=self.total,
+            exposed=self.total,
+            exposed_listed=self.listed,
+            exposed_digest=self.digest.hex() if self.digest.count else None,
+        )

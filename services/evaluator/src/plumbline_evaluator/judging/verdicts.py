@@ -1,0 +1,80 @@
+"""What judging gives, before it becomes a ControlResult, and how verdicts of sub-checks combine."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from plumbline_contracts.events import Evidence, Outcome, UnknownReason
+
+REASON_ORDER = list(UnknownReason)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Outcome of one check: the share of points, why, and what was seen."""
+
+    outcome: Outcome
+    explanation: str
+    share: float = 0.0
+    reason: UnknownReason | None = None
+    compliant: int | None = None
+    total: int | None = None
+    exposed: int = 0
+    exposed_listed: int = 0
+    exposed_digest: str | None = None
+    expected: str | None = None
+    observed: str | None = None
+    evidence: tuple[Evidence, ...] = field(default=())
+
+
+def decided(share: float) -> Outcome:
+    """The outcome of a measured share."""
+    if share >= 1:
+        return Outcome.PASS
+    return Outcome.PARTIAL if share > 0 else Outcome.FAIL
+
+
+def _deciding(parts: Sequence[tuple[str, Verdict]], outcome: Outcome) -> list[tuple[str, Verdict]]:
+    return [(name, verdict) for name, verdict in parts if verdict.outcome is outcome]
+
+
+def combine_all(parts: Sequence[tuple[str, Verdict]]) -> Verdict:
+    """Every part must pass: a FAIL decides, else an UNKNOWN, else the smallest share. Parts not applicable are out."""
+    asked = [(name, verdict) for name, verdict in parts if verdict.outcome is not Outcome.NOT_APPLICABLE]
+    for outcome in (Outcome.FAIL, Outcome.UNKNOWN, Outcome.PARTIAL):
+        if found := _deciding(asked, outcome):
+            return _combined(parts, outcome, min(verdict.share for _, verdict in found), found)
+    return _combined(parts, Outcome.PASS if asked else Outcome.NOT_APPLICABLE, 1.0 if asked else 0.0, asked or parts)
+
+
+def combine_any(parts: Sequence[tuple[str, Verdict]]) -> Verdict:
+    """One part must pass: a PASS decides, else an UNKNOWN, else the largest share. Parts not applicable are out."""
+    asked = [(name, verdict) for name, verdict in parts if verdict.outcome is not Outcome.NOT_APPLICABLE]
+    for outcome in (Outcome.PASS, Outcome.UNKNOWN, Outcome.PARTIAL):
+        if found := _deciding(asked, outcome):
+            share = 0.0 if outcome is Outcome.UNKNOWN else max(verdict.share for _, verdict in found)
+            return _combined(parts, outcome, share, found)
+    return _combined(parts, Outcome.FAIL if asked else Outcome.NOT_APPLICABLE, 0.0, asked or parts)
+
+
+def _combined(
+    parts: Sequence[tuple[str, Verdict]], outcome: Outcome, share: float, deciding: Sequence[tuple[str, Verdict]]
+) -> Verdict:
+    first = deciding[0][1]
+    return Verdict(
+        outcome=outcome,
+        share=share,
+        reason=first.reason if outcome is Outcome.UNKNOWN else None,
+        explanation=" ".join(f"{name}: {verdict.explanation}" for name, verdict in deciding),
+        exposed=sum(verdict.exposed for _, verdict in parts),
+        exposed_listed=sum(verdict.exposed_listed for _, verdict in parts),
+        exposed_digest=next((v.exposed_digest for _, v in parts if v.exposed_digest), None),
+        compliant=first.compliant if len(deciding) == 1 else None,
+        total=first.total if len(deciding) == 1 else None,
+        expected="; ".join(f"{name}: {verdict.expected}" for name, verdict in parts if verdict.expected),
+        observed="; ".join(f"{name}: {verdict.observed}" for name, verdict in parts if verdict.observed),
+        evidence=tuple(
+            evidence.model_copy(update={"name": name, "outcome": verdict.outcome})
+            for name, verdict in parts
+            for evidence in verdict.evidence
+        ),
+    )
