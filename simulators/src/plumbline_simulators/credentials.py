@@ -1,0 +1,44 @@
+"""Who may ask: the client and user that a simulated org accepts, and the tokens it has issued."""
+
+import secrets
+import time
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What a simulated org accepts."""
+
+    client_id: str = "plumbline-simulated-client"
+    client_secret: str = "simulated-orgs-only"  # noqa: S105 - opens a simulator
+    username: str = "integration@example.com"
+    password: str = "simulated-orgs-only"  # noqa: S105 - opens a simulator
+    api_key: str = "simulated-api-key"
+    jwt_public_key: str | None = None
+
+
+@dataclass
+class Tokens:
+    """Issued access tokens and when they end."""
+
+    lifetime_seconds: float = 3600
+    _ends: dict[str, float] = field(default_factory=dict)
+
+    def issue(self, *, reuse: bool) -> tuple[str, int]:
+        """A token and its remaining seconds; with `reuse`, the one that is still valid."""
+        now = time.monotonic()
+        if reuse:
+            for token, end in self._ends.items():
+                if end > now:
+                    return token, int(end - now)
+        token = secrets.token_urlsafe(32)
+        self._ends[token] = now + self.lifetime_seconds
+        return token, int(self.lifetime_seconds)
+
+    def is_valid(self, token: str) -> bool:
+        """Whether the token was issued and has not ended."""
+        return self._ends.get(token, 0) > time.monotonic()
+
+    def expire_all(self) -> None:
+        """Make every token invalid."""
+        self._ends.clear()
