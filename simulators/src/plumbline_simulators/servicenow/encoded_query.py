@@ -1,4 +1,4 @@
-"""ServiceNow's encoded queries, such as `a=1^bINx,y^ORc!=2^NQd=3^ORDERBYsys_id`. Parts on unknown fields are ignored."""
+"""ServiceNow encoded queries, such as `a=1^bINx,y^ORc!=2^NQd=3^ORDERBYsys_id`; parts on unknown fields are ignored."""
 
 import re
 from collections.abc import Callable

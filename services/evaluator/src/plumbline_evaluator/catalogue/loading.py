@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import yaml
 from plumbline_contracts.datasets import datasets
+from plumbline_contracts.documents import Document, DocumentError, Place, read_document
 from plumbline_contracts.events import ControlDefinition, Product
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -124,12 +123,10 @@ def _plans(
 
 def _load_header(path: Path) -> CatalogueFile:
     try:
-        return CatalogueFile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise CatalogueError(
-            [f"{path}: cannot be read ({error.strerror}); is this the folder of the catalogue?"]
-        ) from error
-    except (yaml.YAMLError, ValidationError) as error:
+        return CatalogueFile.model_validate(read_document(path).content)
+    except DocumentError as error:
+        raise CatalogueError([f"{error}; is {path.parent} the folder of the catalogue?"]) from error
+    except ValidationError as error:
         raise CatalogueError([f"{path}: expected `version` and `generation`: {error}"]) from error
 
 
@@ -151,52 +148,24 @@ def _conflicts(source: "_Source", sources: "dict[str, _Source]") -> Iterator[str
 class _Source:
     """One control file: the control, and where each of its keys stands."""
 
-    path: Path
     control: Control
-    node: yaml.Node
+    document: Document
 
     @classmethod
     def read(cls, path: Path) -> "_Source":
         try:
-            text = path.read_text(encoding="utf-8")
-            node = yaml.compose(text, Loader=yaml.SafeLoader)
-            content = yaml.safe_load(text)
-        except yaml.MarkedYAMLError as error:
-            line = error.problem_mark.line + 1 if error.problem_mark else 1
-            raise CatalogueError([f"{path}:{line}: not YAML: {error.problem}"]) from error
-        except (OSError, UnicodeDecodeError) as error:
-            raise CatalogueError([f"{path}: cannot be read: {error}"]) from error
-        if node is None:
-            raise CatalogueError([f"{path}:1: the file is empty"])
+            document = read_document(path)
+        except DocumentError as error:
+            raise CatalogueError([str(error)]) from error
         try:
-            return cls(path, Control.model_validate(content), node)
+            return cls(Control.model_validate(document.content), document)
         except ValidationError as error:
-            raise CatalogueError(
-                [_at(path, node, entry["loc"], entry["msg"]) for entry in error.errors(include_url=False)]
-            ) from error
+            problems = [document.at(entry["loc"], entry["msg"]) for entry in error.errors(include_url=False)]
+            raise CatalogueError(problems) from error
 
-    def at(self, place: tuple[int | str, ...], message: str) -> str:
-        return _at(self.path, self.node, place, message)
+    @property
+    def path(self) -> Path:
+        return self.document.path
 
-
-def _at(path: Path, node: yaml.Node, place: tuple[int | str, ...], message: str) -> str:
-    """`file:line: key: message`, with the line of the deepest part of `place` that stands in the file."""
-    line, found = node.start_mark.line, []
-    for part in place:
-        step = _child(node, part)
-        if step is None:
-            continue
-        line, node = step
-        found.append(str(part))
-    name = ".".join(str(part) for part in place)
-    return f"{path}:{line + 1}: {name}: {message}" if name else f"{path}:{line + 1}: {message}"
-
-
-def _child(node: yaml.Node, part: int | str) -> tuple[int, Any] | None:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            if key.value == part:
-                return key.start_mark.line, value
-    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-        return node.value[part].start_mark.line, node.value[part]
-    return None
+    def at(self, place: Place, message: str) -> str:
+        return self.document.at(place, message)

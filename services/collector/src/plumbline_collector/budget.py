@@ -1,0 +1,48 @@
+"""How many calls of a product's API a connection may make in a day."""
+
+from datetime import UTC, datetime
+
+from plumbline_contracts.events import ApiBudget
+
+from plumbline_collector.errors import BudgetExhaustedError
+
+
+class CallBudget:
+    """Counts our calls of the current UTC day and holds them against our share of the product's limit."""
+
+    def __init__(self, share: float, known: ApiBudget | None = None) -> None:
+        self._share = share
+        self._day = known.day if known else ""
+        self._used = known.used_by_us if known else 0
+        self._in_total = known.used_in_total if known else None
+        self._limit = known.daily_limit if known else None
+
+    def take(self) -> None:
+        """Count one call. Raises BudgetExhaustedError when the share of the day is used up."""
+        self._roll_over()
+        if self._limit is not None and self._used >= self._share * self._limit:
+            raise BudgetExhaustedError(
+                f"{self._used} calls today use up the connection's share of the API limit "
+                f"({self._share:.0%} of {self._limit}); raise api_share or read less often"
+            )
+        self._used += 1
+
+    def observe(self, used_in_total: int, daily_limit: int) -> None:
+        """Take what the product says of its own limit."""
+        self._in_total, self._limit = used_in_total, daily_limit
+
+    def state(self) -> ApiBudget:
+        """For `instance-status`, so that a restart does not forget."""
+        self._roll_over()
+        return ApiBudget(
+            used_by_us=self._used,
+            used_in_total=self._in_total,
+            daily_limit=self._limit,
+            share=self._share,
+            day=self._day,
+        )
+
+    def _roll_over(self) -> None:
+        today = datetime.now(UTC).date().isoformat()
+        if self._day != today:
+            self._day, self._used = today, 0

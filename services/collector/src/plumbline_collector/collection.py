@@ -1,0 +1,112 @@
+"""One collection: from a connection to a finished spool."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
+
+from plumbline_contracts import ids
+from plumbline_contracts.events import DatasetState, DatasetSummary, RequestReason, SnapshotCompleted
+
+from plumbline_collector.budget import CallBudget
+from plumbline_collector.connections import Connection
+from plumbline_collector.connectors import open_connector
+from plumbline_collector.connectors.ports import CollectionReport
+from plumbline_collector.errors import UnreachableError
+from plumbline_collector.spool import SpoolWriter
+
+
+@dataclass(frozen=True)
+class Spooled:
+    """A finished spool: the file and what its last line says."""
+
+    path: Path
+    completed: SnapshotCompleted
+
+
+def start_after(last: datetime | None, now: datetime | None = None) -> datetime:
+    """A start that is later than the instance's last one, whatever the clock says; whole milliseconds."""
+    moment = now or datetime.now(UTC)
+    if last is not None and moment <= last:
+        moment = last + timedelta(milliseconds=1)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+async def collect(
+    connection: Connection,
+    path: Path,
+    *,
+    request_id: str,
+    reason: RequestReason,
+    budget: CallBudget,
+    started_at: datetime,
+    keep_unread: bool = False,
+) -> Spooled:
+    """Read an instance into a spool.
+
+    Raises CollectorError when the connection as a whole fails, or when nothing at all could be read for passing
+    reasons, unless `keep_unread`. The file is whole only when this returns.
+    """
+    snapshot_id = ids.snapshot_id(connection.tenant, connection.instance, request_id)
+    with SpoolWriter(
+        path,
+        tenant=connection.tenant,
+        instance=connection.instance,
+        product=connection.product,
+        snapshot_id=snapshot_id,
+    ) as spool:
+        async with open_connector(connection, budget) as connector:
+            report = await connector.collect(spool, started_at)
+        if not keep_unread:
+            _refuse_nothing(connection, report)
+        spool.flush()
+        completed = _completed(connection, report, spool, snapshot_id, request_id, reason, started_at)
+        spool.complete(completed)
+    return Spooled(path, completed)
+
+
+def _refuse_nothing(connection: Connection, report: CollectionReport) -> None:
+    failed = [summary for summary in report.datasets if summary.state is DatasetState.ERROR]
+    if len(failed) == len(report.datasets):
+        error = failed[0].error
+        raise UnreachableError(
+            f"{connection.label}: nothing could be read ({error.code if error else 'error'}: "
+            f"{error.message if error else 'no answer'}); it is tried again"
+        )
+
+
+def _completed(
+    connection: Connection,
+    report: CollectionReport,
+    spool: SpoolWriter,
+    snapshot_id: str,
+    request_id: str,
+    reason: RequestReason,
+    started_at: datetime,
+) -> SnapshotCompleted:
+    return SnapshotCompleted(
+        tenant=connection.tenant,
+        instance=connection.instance,
+        product=connection.product,
+        snapshot_id=snapshot_id,
+        publication_id="",
+        request_id=request_id,
+        reason=reason,
+        started_at=started_at,
+        completed_at=datetime.now(UTC),
+        release=report.release,
+        datasets=[_counted(summary, spool) for summary in report.datasets],
+        audit_entries=report.audit_entries,
+        parameters=connection.parameters,
+        collector_version=version("plumbline-collector"),
+    )
+
+
+def _counted(summary: DatasetSummary, spool: SpoolWriter) -> DatasetSummary:
+    """With the counts of what lies in the spool, also of a dataset that failed half way."""
+    return summary.model_copy(
+        update={
+            "row_count": spool.row_counts.get(summary.name, 0),
+            "chunk_count": spool.chunk_counts.get(summary.name, 0),
+        }
+    )

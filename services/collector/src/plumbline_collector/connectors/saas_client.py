@@ -1,0 +1,211 @@
+"""HTTP to a SaaS product: login, bounded answers, retries with Retry-After, renewal of tokens, no way to write."""
+
+import asyncio
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+import structlog
+from plumbline_contracts.events import DatasetState
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from plumbline_collector.budget import CallBudget
+from plumbline_collector.connections import Connection, SecretError
+from plumbline_collector.errors import CredentialsError, ReadError, UnreachableError
+from plumbline_collector.network import CheckedTransport
+
+log = structlog.get_logger(__name__)
+
+MAX_BODY_BYTES = 50 * 1024 * 1024
+MAX_TOKEN_BODY_BYTES = 256 * 1024
+TOTAL_SECONDS = 120.0
+TIMEOUT = httpx.Timeout(connect=10, read=75, write=10, pool=60)
+ATTEMPTS = 4
+LONGEST_WAIT_SECONDS = 30.0
+TRANSIENT = frozenset({420, 429, 500, 502, 503, 504})
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response whose body was read whole, within bounds."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+    def json(self) -> Any:  # noqa: ANN401 - whatever the product sent
+        """The body as JSON. Raises ReadError (error) when it is none."""
+        try:
+            return json.loads(self.body)
+        except ValueError as error:
+            message = "the answer is no valid JSON; it may have been cut"
+            raise ReadError(DatasetState.ERROR, "broken_json", message, can_halve=True) from error
+
+
+class TransientError(Exception):
+    """An answer or a failure that may be gone in a moment."""
+
+    def __init__(self, message: str, *, code: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retry_after = retry_after
+
+
+def _wait(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.retry_after if isinstance(error, TransientError) else None
+    backoff = wait_random_exponential(multiplier=0.5, max=10)(state)
+    return backoff if asked is None else max(asked, min(backoff, 0.5))
+
+
+class SaasClient(ABC):
+    """GET requests to one instance. Subclasses know the login and the product's errors."""
+
+    token_path: ClassVar[str]
+
+    def __init__(self, connection: Connection, budget: CallBudget) -> None:
+        self.connection = connection
+        self.budget = budget
+        self.base = connection.url.rstrip("/")
+        self._authorization: dict[str, str] | None = None
+        self._login = asyncio.Lock()
+        self._http = httpx.AsyncClient(
+            transport=CheckedTransport(allow_private=connection.allow_private_network),
+            timeout=TIMEOUT,
+            follow_redirects=False,
+            trust_env=False,
+            headers={"Accept": "application/json", "User-Agent": "plumbline-collector", "Accept-Encoding": "gzip"},
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    @abstractmethod
+    async def _login_headers(self) -> dict[str, str]:
+        """The headers that authenticate a request, asking for a token if one is needed. Raises CredentialsError."""
+
+    @abstractmethod
+    def _is_session_lost(self, answer: Answer) -> bool:
+        """Whether the answer means that the token ended."""
+
+    @abstractmethod
+    def _refusal(self, answer: Answer) -> Exception | None:
+        """The error of an answer that is not what was asked for; None when it is. TransientError is tried again."""
+
+    async def authenticate(self) -> None:
+        """Make sure that a login is there. Raises CredentialsError, UnreachableError or RefusedByRulesError."""
+        async with self._login:
+            if self._authorization is None:
+                try:
+                    self._authorization = await self._login_headers()
+                except SecretError as error:
+                    raise CredentialsError(f"{self.connection.label}: {error}") from error
+
+    async def get(
+        self, path: str, params: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """GET a path of the instance, or a paging link on the same host.
+
+        Raises ReadError for this dataset, CollectorError for the whole connection.
+        """
+        url = self._same_host(path)
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(TransientError), stop=stop_after_attempt(ATTEMPTS), wait=_wait, reraise=True
+        )
+        try:
+            async for attempt in retrying:
+                with attempt:
+                    return await self._once(url, params, headers or {})
+        except TransientError as error:
+            raise ReadError(DatasetState.ERROR, error.code, str(error)) from error
+        raise AssertionError("tenacity ends with an answer or an error")
+
+    def _same_host(self, path: str) -> str:
+        url = urljoin(self.base + "/", path)
+        if urlsplit(url)[:2] != urlsplit(self.base)[:2]:
+            message = f"a paging link leads to another host ({urlsplit(url).netloc}); it is not followed"
+            raise ReadError(DatasetState.ERROR, "foreign_link", message)
+        return url
+
+    async def _once(self, url: str, params: Mapping[str, str] | None, headers: Mapping[str, str]) -> Answer:
+        await self.authenticate()
+        used = self._authorization
+        answer = await self._send("GET", url, params=params, headers={**headers, **(used or {})})
+        if self._is_session_lost(answer):
+            if self._authorization is used:
+                self._authorization = None
+            await self.authenticate()
+            answer = await self._send("GET", url, params=params, headers={**headers, **(self._authorization or {})})
+            if self._is_session_lost(answer):
+                raise CredentialsError(f"{self.connection.label}: a fresh login is refused too (HTTP {answer.status})")
+        if refusal := self._refusal(answer):
+            raise refusal
+        return answer
+
+    async def post_token(self, form: Mapping[str, str]) -> Answer:
+        """The token request, the only POST there is. Tried again on transient failures."""
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(TransientError), stop=stop_after_attempt(ATTEMPTS), wait=_wait, reraise=True
+        )
+        try:
+            async for attempt in retrying:
+                with attempt:
+                    return await self._send("POST", self.base + self.token_path, data=form)
+        except TransientError as error:
+            raise UnreachableError(f"{self.connection.label}: the token request failed: {error}") from error
+        raise AssertionError("tenacity ends with an answer or an error")
+
+    async def _send(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        data: Mapping[str, str] | None = None,
+    ) -> Answer:
+        self.budget.take()
+        self._http.cookies.clear()
+        limit = MAX_BODY_BYTES if method == "GET" else MAX_TOKEN_BODY_BYTES
+        try:
+            async with asyncio.timeout(TOTAL_SECONDS):
+                async with self._http.stream(method, url, params=params, headers=headers, data=data) as response:
+                    answer = Answer(response.status_code, response.headers, await _bounded(response, limit))
+        except TimeoutError as error:
+            raise TransientError(f"no whole answer within {TOTAL_SECONDS:.0f} s", code="timeout") from error
+        except httpx.TransportError as error:
+            raise TransientError(f"{type(error).__name__}: {error or 'connection lost'}", code="transport") from error
+        if answer.status in TRANSIENT:
+            raise _transient(answer)
+        if 300 <= answer.status < 400:
+            target = urlsplit(answer.headers.get("location", "")).netloc or "elsewhere"
+            raise UnreachableError(
+                f"{self.connection.label}: the answer redirects to {target}; redirects are not followed"
+            )
+        return answer
+
+
+def _transient(answer: Answer) -> Exception:
+    retry_after = answer.headers.get("retry-after", "")
+    seconds = float(retry_after) if retry_after.isdigit() else None
+    code = f"http_{answer.status}"
+    if seconds is not None and seconds > LONGEST_WAIT_SECONDS:
+        message = f"the product asks to wait {seconds:.0f} s (HTTP {answer.status}); the dataset is read next time"
+        return ReadError(DatasetState.ERROR, code, message)
+    return TransientError(f"HTTP {answer.status} after {ATTEMPTS} attempts", code=code, retry_after=seconds)
+
+
+async def _bounded(response: httpx.Response, limit: int) -> bytes:
+    body = bytearray()
+    async for piece in response.aiter_bytes():
+        body += piece
+        if len(body) > limit:
+            raise ReadError(
+                DatasetState.ERROR, "too_large", f"the answer is larger than {limit // 1024 // 1024 or 1} MB"
+            )
+    return bytes(body)

@@ -1,0 +1,84 @@
+"""What is due, and which offsets may be committed. Pure."""
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+
+from plumbline_contracts import ids
+from plumbline_contracts.events import CollectionRequest, InstanceStatus, RequestReason
+
+from plumbline_collector.connections import Connection
+
+LONGEST_BACKOFF = timedelta(hours=1)
+FIRST_BACKOFF = timedelta(seconds=30)
+
+
+def backoff(failures: int) -> timedelta:
+    """How long to wait after so many failures in a row: 30 s doubling to an hour."""
+    return min(FIRST_BACKOFF * int(2 ** max(0, min(failures, 10) - 1)), LONGEST_BACKOFF)
+
+
+def due_at(connection: Connection, status: InstanceStatus | None) -> datetime | None:
+    """When the next full collection is due; None when it is due at once because none was ever tried."""
+    if status is None or status.last_run is None:
+        return None
+    last = status.last_run
+    if not last.succeeded:
+        return last.completed_at + min(backoff(status.consecutive_failures), connection.schedule.full)
+    return last.started_at + connection.schedule.full
+
+
+def due_requests(
+    connections: Iterable[Connection], statuses: Mapping[str, InstanceStatus], now: datetime
+) -> list[CollectionRequest]:
+    """A request for every instance whose full collection is due. The same due time gives the same request id."""
+    requests = []
+    for connection in connections:
+        status = statuses.get(connection.key)
+        due = due_at(connection, status)
+        if due is not None and due > now:
+            continue
+        stamp = (due or datetime(1970, 1, 1, tzinfo=UTC)).isoformat()
+        requests.append(
+            CollectionRequest(
+                request_id=ids.scheduled_request_id(connection.tenant, connection.instance, stamp),
+                tenant=connection.tenant,
+                instance=connection.instance,
+                reason=RequestReason.SCHEDULE,
+                requested_by="scheduler",
+                requested_at=now,
+            )
+        )
+    return requests
+
+
+class OffsetTracker:
+    """Offsets of one partition that are in work; only a contiguous finished prefix may be committed."""
+
+    def __init__(self) -> None:
+        self._order: deque[int] = deque()
+        self._done: set[int] = set()
+        self._newest = -1
+
+    def add(self, offset: int) -> bool:
+        """Take an offset into work; False when it was taken before."""
+        if offset <= self._newest:
+            return False
+        self._order.append(offset)
+        self._newest = offset
+        return True
+
+    def finish(self, offset: int) -> None:
+        """An offset's work is done."""
+        self._done.add(offset)
+
+    def committable(self) -> int | None:
+        """The offset to commit (one past the finished prefix); None when the prefix has not grown."""
+        position = None
+        while self._order and self._order[0] in self._done:
+            position = self._order.popleft()
+            self._done.discard(position)
+        return None if position is None else position + 1
+
+    def __len__(self) -> int:
+        return len(self._order)
