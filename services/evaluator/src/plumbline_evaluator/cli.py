@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 from plumbline_contracts.events import ControlResult, ExposedEntities, Outcome
+from plumbline_contracts.kafka import KafkaSettings
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
@@ -18,6 +20,7 @@ from plumbline_evaluator.catalogue.model import Control
 from plumbline_evaluator.index import build_index
 from plumbline_evaluator.judging.evaluation import Evaluation
 from plumbline_evaluator.scoring import score
+from plumbline_evaluator.settings import Settings
 from plumbline_evaluator.sources import SnapshotError, SnapshotSource
 from plumbline_evaluator.sources.file import SnapshotFile
 
@@ -55,7 +58,16 @@ def run() -> None:
     """Judge every snapshot that arrives on `config-snapshots`, until stopped."""
     from plumbline_evaluator.app import main
 
-    sys.exit(main())
+    try:
+        settings, kafka = Settings(), KafkaSettings()
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise _fail(f"evaluator: wrong settings: {problems}", 2) from error
+    try:
+        status = main(settings, kafka)
+    except CatalogueError as error:
+        raise _fail(str(error), 2) from error
+    sys.exit(status)
 
 
 @controls_app.command()

@@ -2,46 +2,48 @@
 
 from collections.abc import Iterable, Iterator
 
-from plumbline_contracts.events import (
-    ControlResult,
-    ControlResults,
-    ExposedEntities,
-    SnapshotCompleted,
-)
+from plumbline_contracts.events import ControlResult, ControlResults, ExposedEntities, SnapshotCompleted
 
 PART_BYTES = 512 * 1024
-_HEADROOM_BYTES = 128 * 1024
-"""What the last part adds: dataset summaries and audit entries."""
+_LIMIT_BYTES = PART_BYTES - 128 * 1024
+"""Room for what the last part adds: dataset summaries and audit entries."""
+
+Item = ExposedEntities | ControlResult
 
 
-def parts(
-    header: ControlResults, items: Iterable[ExposedEntities | ControlResult], completed: SnapshotCompleted
-) -> Iterator[ControlResults]:
-    """Parts of at most 512 KB, numbered from 0; only the last has `part_count`, datasets and audit entries.
+class PartCutter:
+    """Collects items into parts of at most 512 KB, numbered from 0. `header` gives what all parts share."""
 
-    `header` gives the fields that all parts share. Items are taken one at a time.
-    """
-    limit = PART_BYTES - _HEADROOM_BYTES
-    number, size = 0, 0
-    waiting: list[ExposedEntities | ControlResult] = []
-    for item in items:
-        length = len(item.model_dump_json(exclude_none=True))
-        if waiting and size + length > limit:
-            yield _part(header, number, waiting)
-            number, size, waiting = number + 1, 0, []
-        waiting.append(item)
-        size += length
-    last = _part(header, number, waiting)
-    yield last.model_copy(
-        update={"part_count": number + 1, "datasets": completed.datasets, "audit_entries": completed.audit_entries}
-    )
+    def __init__(self, header: ControlResults) -> None:
+        self._header = header
+        self._number, self._size = 0, 0
+        self._waiting: list[Item] = []
 
+    def add(self, items: Iterable[Item]) -> Iterator[ControlResults]:
+        """Take items; the parts that are full by now."""
+        for item in items:
+            size = len(item.model_dump_json(exclude_none=True))
+            if self._waiting and self._size + size > _LIMIT_BYTES:
+                yield self._cut()
+            self._waiting.append(item)
+            self._size += size
 
-def _part(header: ControlResults, number: int, items: list[ExposedEntities | ControlResult]) -> ControlResults:
-    return header.model_copy(
-        update={
-            "part": number,
-            "results": [item for item in items if isinstance(item, ControlResult)],
-            "exposed": [item for item in items if isinstance(item, ExposedEntities)],
+    def last(self, completed: SnapshotCompleted) -> ControlResults:
+        """The last part: it alone has `part_count`, the datasets' states and the audit entries."""
+        rest = {
+            "part_count": self._number + 1,
+            "datasets": completed.datasets,
+            "audit_entries": completed.audit_entries,
         }
-    )
+        return self._cut().model_copy(update=rest)
+
+    def _cut(self) -> ControlResults:
+        part = self._header.model_copy(
+            update={
+                "part": self._number,
+                "results": [item for item in self._waiting if isinstance(item, ControlResult)],
+                "exposed": [item for item in self._waiting if isinstance(item, ExposedEntities)],
+            }
+        )
+        self._number, self._size, self._waiting = self._number + 1, 0, []
+        return part

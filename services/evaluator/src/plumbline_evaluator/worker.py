@@ -1,0 +1,124 @@
+"""From a completion to published results: reads the chunks, judges them in a thread, sends the parts.
+
+The Faust adapter in `app.py` acknowledges a completion only after `handle` has returned.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import UTC, datetime
+
+import structlog
+from opentelemetry import context, propagate
+from plumbline_contracts import envelope, ids
+from plumbline_contracts.events import (
+    CollectionRequest,
+    ControlResults,
+    RequestReason,
+    SnapshotCompleted,
+)
+from prometheus_client import Counter, Histogram
+
+from plumbline_evaluator.catalogue.loading import Catalogue
+from plumbline_evaluator.judging.evaluation import Evaluation, Limits
+from plumbline_evaluator.results import PartCutter
+from plumbline_evaluator.sources.offsets import ChunksGoneError, OffsetRange
+
+log = structlog.get_logger(__name__)
+
+EVALUATIONS = Counter("plumbline_evaluator_evaluations_total", "Snapshots judged", ["product"])
+SKIPPED = Counter("plumbline_evaluator_snapshots_skipped_total", "Completions whose chunks retention has deleted")
+BAD_RECORDS = Counter("plumbline_evaluator_bad_records_total", "Completions that could not be judged")
+SECONDS = Histogram("plumbline_evaluator_evaluation_seconds", "Time to read, judge and publish one snapshot")
+
+Send = Callable[[str, str | bytes | None, bytes, envelope.Headers], Awaitable[None]]
+"""Sends (topic name, key, value, headers) and returns when the broker has acknowledged."""
+
+
+class Judging:
+    """Handles completions one after another."""
+
+    def __init__(self, catalogue: Catalogue, source: OffsetRange, send: Send, *, name: str, limits: Limits) -> None:
+        self._catalogue, self._source, self._send, self._limits = catalogue, source, send, limits
+        self._label = f"/evaluator/{name}"
+        self._moved_at: float | None = None
+
+    def is_moving(self, limit_seconds: float) -> bool:
+        """False when an evaluation runs and has not read a chunk for this long."""
+        return self._moved_at is None or time.monotonic() - self._moved_at < limit_seconds
+
+    async def handle(self, value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> None:
+        """Judge one completion and publish its results.
+
+        Raises BadRecordError or SnapshotError for a record that belongs in the dead-letter topic; anything else that
+        leaves is a failure of the broker, and the record is read again.
+        """
+        record_headers = list(headers)
+        completed = envelope.decode(SnapshotCompleted, value, record_headers)
+        envelope.refuse_future(completed.started_at, now=datetime.now(UTC), what="the snapshot's start")
+        token = context.attach(propagate.extract(dict(envelope.trace_carrier(record_headers))))
+        try:
+            with (
+                SECONDS.time(),
+                structlog.contextvars.bound_contextvars(
+                    tenant=completed.tenant, instance=completed.instance, snapshot_id=completed.snapshot_id
+                ),
+            ):
+                await self._judge(completed)
+        finally:
+            self._moved_at = None
+            context.detach(token)
+
+    async def _judge(self, completed: SnapshotCompleted) -> None:
+        plan = self._catalogue.plans[completed.product]
+        evaluation = Evaluation(plan, self._catalogue.digests, completed.parameters, self._limits)
+        cutter = PartCutter(self._header(completed))
+        try:
+            async for chunk in self._source.chunks(completed):
+                self._moved_at = time.monotonic()
+                batches = await asyncio.to_thread(evaluation.take, chunk.dataset, chunk.rows)
+                await self._publish(cutter.add(batches))
+        except ChunksGoneError as error:
+            await self._skip(completed, error)
+            return
+        items = await asyncio.to_thread(lambda: list(evaluation.conclude(completed.datasets)))
+        await self._publish(cutter.add(items))
+        await self._publish([cutter.last(completed)])
+        EVALUATIONS.labels(completed.product).inc()
+        log.info("snapshot judged", rows=evaluation.rows_judged, controls=len(plan.controls))
+
+    def _header(self, completed: SnapshotCompleted) -> ControlResults:
+        return ControlResults(
+            tenant=completed.tenant,
+            instance=completed.instance,
+            product=completed.product,
+            evaluation_id=ids.evaluation_id(completed.snapshot_id, self._catalogue.digest),
+            snapshot_id=completed.snapshot_id,
+            snapshot_digest=completed.chunks.digest if completed.chunks else "",
+            snapshot_started_at=completed.started_at,
+            evaluated_at=datetime.now(UTC),
+            catalogue_digest=self._catalogue.digest,
+            catalogue_generation=self._catalogue.generation,
+            part=0,
+        )
+
+    async def _publish(self, parts: Iterable[ControlResults]) -> None:
+        for part in parts:
+            headers = envelope.headers(part, source=self._label, event_id=f"{part.evaluation_id}/{part.part}")
+            await self._send("control-results", part.key, envelope.encode(part), headers)
+
+    async def _skip(self, completed: SnapshotCompleted, error: ChunksGoneError) -> None:
+        """Ask for a new collection, once: the id is the snapshot's, so repeats are one request."""
+        SKIPPED.inc()
+        log.warning("snapshot skipped, its chunks are gone", problem=str(error))
+        request = CollectionRequest(
+            request_id=ids.change_request_id(completed.tenant, completed.instance, f"gone {completed.snapshot_id}"),
+            tenant=completed.tenant,
+            instance=completed.instance,
+            reason=RequestReason.CHANGE,
+            requested_by="evaluator",
+            requested_at=datetime.now(UTC),
+            detail="the chunks of the newest snapshot are gone",
+        )
+        headers = envelope.headers(request, source=self._label)
+        await self._send("collection-requests", request.key, envelope.encode(request), headers)
