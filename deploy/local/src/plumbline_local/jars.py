@@ -51,5 +51,7 @@ def classpath(lock: Path = LOCK, cache: Path = CACHE) -> list[Path]:
             "Check that the Maven registry is reachable, then run the command again."
         ) from error
     if altered:
-        raise JarsError(f"Kafka's jars do not match their checksums: {'; '.join(altered)}. Delete {cache} and try again.")
+        raise JarsError(
+            f"Kafka's jars do not match their checksums: {'; '.join(altered)}. Delete {cache} and try again."
+        )
     return jars

@@ -90,7 +90,9 @@ def prepare(home: Path, port: int, controller_port: int) -> list[str]:
         command = _java(jars, home, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties))
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise KafkaStartError(f"Kafka's storage in {data} could not be formatted: {(done.stdout + done.stderr)[-2000:]}")
+            raise KafkaStartError(
+                f"Kafka's storage in {data} could not be formatted: {(done.stdout + done.stderr)[-2000:]}"
+            )
     return _java(jars, home, "kafka.Kafka", str(properties))
 
 

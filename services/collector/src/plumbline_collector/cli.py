@@ -110,6 +110,12 @@ def _remark(summary: DatasetSummary) -> str:
 
 
 @app.command()
+def lint(connections_file: ConnectionsFile) -> None:
+    """Check the connections file; send nothing."""
+    typer.echo(f"{len(_load(connections_file))} connections are well-formed")
+
+
+@app.command()
 def check(
     connections_file: ConnectionsFile,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON array")] = False,

@@ -1,0 +1,178 @@
+"""The command `score-api`."""
+
+import asyncio
+import os
+import re
+import sys
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from plumbline_contracts.events import ID_PATTERN
+from plumbline_contracts.kafka import KafkaSettings
+from pydantic import ValidationError
+from pymongo.errors import PyMongoError
+from rich.console import Console
+from rich.table import Table
+
+from plumbline_score_api import app as composition
+from plumbline_score_api.keys.repository import KeyRepository
+from plumbline_score_api.keys.schemas import ApiKey, Role
+from plumbline_score_api.keys.service import KeyService
+from plumbline_score_api.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, help="Projects control results into Secure Scores and serves them.")
+keys_app = typer.Typer(no_args_is_help=True, help="API keys.")
+app.add_typer(keys_app, name="keys")
+
+Tenant = Annotated[str, typer.Option(help="The tenant that the key opens")]
+T = TypeVar("T")
+
+
+def _fail(message: str, code: int = 1) -> typer.Exit:
+    typer.echo(message, err=True)
+    return typer.Exit(code)
+
+
+def _settings() -> Settings:
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise _fail(f"score-api: wrong settings: {_problems(error)}", 2) from error
+
+
+def _kafka() -> KafkaSettings:
+    try:
+        return KafkaSettings()
+    except ValidationError as error:
+        raise _fail(f"score-api: wrong settings: {_problems(error)}", 2) from error
+
+
+def _problems(error: ValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False, include_url=False)
+    )
+
+
+def _do(work: Coroutine[Any, Any, T]) -> T:
+    try:
+        return asyncio.run(work)
+    except composition.DatabaseSettingsError as error:
+        raise _fail(f"score-api: {error}", 2) from error
+    except PyMongoError as error:
+        raise _fail(f"score-api: the database does not answer ({type(error).__name__}); is it running?") from error
+
+
+@app.command()
+def project() -> None:
+    """Project results and statuses into the database, until stopped."""
+    try:
+        sys.exit(composition.project(_settings(), _kafka()))
+    except composition.DatabaseSettingsError as error:
+        raise _fail(f"score-api: {error}", 2) from error
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Default PLUMBLINE_SCORE_API_HOST or 127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="Default PLUMBLINE_SCORE_API_PORT or 8080")] = None,
+) -> None:
+    """Serve the API, until stopped."""
+    stated = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    sys.exit(composition.serve(_settings().model_copy(update=stated), _kafka()))
+
+
+@app.command()
+def init() -> None:
+    """Create the database's indexes."""
+
+    async def work() -> None:
+        async with composition.open_database(_settings()) as database:
+            await composition.prepare(database)
+
+    _do(work())
+    typer.echo("the indexes are there")
+
+
+@keys_app.command()
+def create(
+    tenant: Tenant,
+    name: Annotated[str, typer.Option(help="What the key is for; it stands in the audit trail")],
+    roles: Annotated[str, typer.Option(help=f"Comma list of {', '.join(Role)}")] = Role.READ.value,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the key into this file (mode 0600) instead of printing it")
+    ] = None,
+    expires_days: Annotated[int | None, typer.Option(min=1, help="Days until the key ends")] = None,
+) -> None:
+    """Make a key. With --out, a file that holds a valid key is left as it is."""
+    try:
+        chosen = frozenset(Role(role.strip()) for role in roles.split(","))
+    except ValueError as error:
+        raise _fail(f"unknown role in {roles!r}; there are {', '.join(Role)}", 2) from error
+    if not re.fullmatch(ID_PATTERN, tenant):
+        raise _fail(f"{tenant!r} is no tenant id: expected letters, digits, dot, underscore or hyphen, at most 64", 2)
+    present = out.read_text(encoding="utf-8").strip() if out is not None and out.is_file() else None
+    key = _do(_create(tenant, name, chosen, present, expires_days))
+    if out is None:
+        typer.echo(key)
+    elif key is not None:
+        _write(out, key)
+        typer.echo(f"key written to {out}")
+    else:
+        typer.echo(f"{out} holds a valid key")
+
+
+async def _create(
+    tenant: str, name: str, roles: frozenset[Role], present: str | None, expires_days: int | None
+) -> str | None:
+    """A new key; None when `present` is valid for the tenant and holds the roles."""
+    async with composition.open_database(_settings()) as database:
+        service = KeyService(KeyRepository(database))
+        if present is not None:
+            known = await service.authenticate(present)
+            if known is not None and known.tenant == tenant and known.roles >= roles:
+                return None
+        return await service.create(tenant, name, roles, expires_days=expires_days)
+
+
+def _write(out: Path, key: str) -> None:
+    draft = out.with_name(out.name + ".new")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        draft.unlink(missing_ok=True)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(key + "\n")
+        draft.replace(out)
+    except OSError as error:
+        raise _fail(f"{out} cannot be written: {error.strerror}") from error
+
+
+@keys_app.command("list")
+def list_keys(tenant: Tenant) -> None:
+    """List the keys of a tenant."""
+
+    async def work() -> list[ApiKey]:
+        async with composition.open_database(_settings()) as database:
+            return await KeyRepository(database).list(tenant)
+
+    table = Table("id", "name", "roles", "created", "ends", "revoked")
+    for key in _do(work()):
+        roles = ", ".join(sorted(key.roles))
+        moments = (key.created_at, key.expires_at, key.revoked_at)
+        table.add_row(key.key_id, key.name, roles, *(f"{at:%Y-%m-%d %H:%M}" if at else "-" for at in moments))
+    Console().print(table)
+
+
+@keys_app.command()
+def revoke(tenant: Tenant, key_id: str) -> None:
+    """End a key at once."""
+
+    async def work() -> bool:
+        async with composition.open_database(_settings()) as database:
+            return await KeyRepository(database).revoke(tenant, key_id, datetime.now(UTC))
+
+    if not _do(work()):
+        raise _fail(f"tenant {tenant} has no key {key_id}")
+    typer.echo(f"key {key_id} is revoked")

@@ -1,0 +1,1 @@
+"""Instances: health, datasets, insights, scans."""

@@ -1,0 +1,55 @@
+"""Routes about instances."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request
+from plumbline_contracts.events import ID_PATTERN
+
+from plumbline_score_api.access import InstanceManager, NoQuery, Reader
+from plumbline_score_api.instances.schemas import (
+    InsightsBody,
+    InstanceDetail,
+    InstanceList,
+    ScanAccepted,
+    ScanBody,
+)
+from plumbline_score_api.instances.service import InstanceService
+from plumbline_score_api.problems import RESPONSES
+
+router = APIRouter(prefix="/v1/instances", tags=["instances"], responses=RESPONSES)
+
+InstanceId = Annotated[str, Path(pattern=ID_PATTERN)]
+Empty = Annotated[NoQuery, Query()]
+
+
+def _instances(request: Request) -> InstanceService:
+    found: InstanceService = request.app.state.services.instances
+    return found
+
+
+@router.get("", operation_id="listInstances")
+async def list_instances(request: Request, who: Reader, _: Empty) -> InstanceList:
+    """All connected instances."""
+    return InstanceList(items=await _instances(request).list(who.tenant))
+
+
+@router.get("/{instance}", operation_id="getInstance")
+async def get_instance(request: Request, who: Reader, instance: InstanceId, _: Empty) -> InstanceDetail:
+    """One instance: score, health, datasets and what is missing."""
+    return await _instances(request).detail(who.tenant, instance)
+
+
+@router.post("/{instance}/scan", operation_id="scanInstance", status_code=202)
+async def scan_instance(
+    request: Request, who: InstanceManager, instance: InstanceId, _: Empty, body: ScanBody | None = None
+) -> ScanAccepted:
+    """Ask for a collection now."""
+    return await _instances(request).scan(who.tenant, instance, who.name)
+
+
+@router.put("/{instance}/insights", operation_id="setInsights")
+async def set_insights(
+    request: Request, who: InstanceManager, instance: InstanceId, body: InsightsBody, _: Empty
+) -> InstanceDetail:
+    """Decide whether the instance counts in Secure Score; `main` takes it from the former main instance."""
+    return await _instances(request).choose_insights(who.tenant, instance, body.insights)

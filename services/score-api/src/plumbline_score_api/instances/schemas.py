@@ -1,0 +1,58 @@
+"""Answers and bodies about instances."""
+
+from datetime import datetime
+
+from plumbline_contracts.events import DatasetSummary, Health, Insights, Product, RunSummary
+from pydantic import BaseModel, ConfigDict, Field
+
+from plumbline_score_api.scores.schemas import InstanceScore
+
+
+class InstanceItem(InstanceScore):
+    """One instance in a list."""
+
+    product: Product
+    health: Health
+    message: str = Field(description="What happened last and what to do next")
+    is_collecting: bool
+    url: str | None
+    last_run: RunSummary | None
+    next_full_at: datetime | None
+
+
+class InstanceDetail(InstanceItem):
+    """One instance with its datasets."""
+
+    last_success: RunSummary | None
+    consecutive_failures: int
+    datasets: list[DatasetSummary]
+    outcomes: dict[str, int] = Field(description="Outcome to number of controls")
+    stale: int = Field(description="Controls whose last result stands in for one that could not be read")
+
+
+class InstanceList(BaseModel):
+    """All instances of the tenant."""
+
+    items: list[InstanceItem]
+
+
+class ScanBody(BaseModel):
+    """Nothing is needed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ScanAccepted(BaseModel):
+    """A collection was asked for. Requests that come while one waits are answered by the same collection."""
+
+    request_id: str
+    instance: str
+    requested_at: datetime
+
+
+class InsightsBody(BaseModel):
+    """Whether the instance counts."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    insights: Insights

@@ -1,0 +1,91 @@
+"""Instances as people see them, and what they may do with one."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from plumbline_contracts import ids
+from plumbline_contracts.events import CollectionRequest, Health, Insights, InstanceStatus, Product, RequestReason
+
+from plumbline_score_api.instances.insights import InsightsService
+from plumbline_score_api.instances.repository import InstanceRepository
+from plumbline_score_api.instances.schemas import InstanceDetail, InstanceItem, ScanAccepted
+from plumbline_score_api.problems import NotFoundError
+from plumbline_score_api.scores.service import instance_score
+
+Ask = Callable[[CollectionRequest], Awaitable[None]]
+"""Sends a collection request and returns when the broker has it; raises UnavailableError."""
+
+Document = dict[str, Any]
+
+
+class InstanceService:
+    """Instances of one tenant."""
+
+    def __init__(self, repository: InstanceRepository, insights: InsightsService, ask: Ask) -> None:
+        self._repository, self._insights, self._ask = repository, insights, ask
+
+    async def list(self, tenant: str) -> list[InstanceItem]:
+        """All instances."""
+        instances = await self._repository.list(tenant)
+        insights = {product: await self._insights.read(tenant, product) for product in Product}
+        return [InstanceItem(**_item(instance, insights[instance["product"]])) for instance in instances]
+
+    async def detail(self, tenant: str, instance: str) -> InstanceDetail:
+        """One instance. Raises NotFoundError."""
+        document = await self._found(tenant, instance)
+        insights = await self._insights.read(tenant, Product(document["product"]))
+        status, current = _status(document), document.get("current") or {}
+        return InstanceDetail(
+            **_item(document, insights),
+            last_success=status.last_success if status else None,
+            consecutive_failures=status.consecutive_failures if status else 0,
+            datasets=status.datasets if status else [],
+            outcomes=current.get("outcomes", {}),
+            stale=current.get("stale", 0),
+        )
+
+    async def scan(self, tenant: str, instance: str, requested_by: str) -> ScanAccepted:
+        """Ask for a collection now. Raises NotFoundError, UnavailableError."""
+        await self._found(tenant, instance)
+        request = CollectionRequest(
+            request_id=ids.random_id(),
+            tenant=tenant,
+            instance=instance,
+            reason=RequestReason.USER,
+            requested_by=requested_by,
+            requested_at=datetime.now(UTC),
+        )
+        await self._ask(request)
+        return ScanAccepted(request_id=request.request_id, instance=instance, requested_at=request.requested_at)
+
+    async def choose_insights(self, tenant: str, instance: str, insights: Insights) -> InstanceDetail:
+        """Decide whether an instance counts. Raises NotFoundError, InvalidError, ConflictError."""
+        document = await self._found(tenant, instance)
+        await self._insights.choose(tenant, Product(document["product"]), instance, insights)
+        return await self.detail(tenant, instance)
+
+    async def _found(self, tenant: str, instance: str) -> Document:
+        document = await self._repository.find(tenant, instance)
+        if document is None:
+            raise NotFoundError(f"No instance {instance} is connected.")
+        return document
+
+
+def _status(document: Document) -> InstanceStatus | None:
+    body = document.get("status")
+    return InstanceStatus.model_validate_json(body) if body else None
+
+
+def _item(document: Document, insights: dict[str, Insights]) -> Document:
+    status = _status(document)
+    return {
+        **instance_score(document, insights).model_dump(),
+        "product": document["product"],
+        "health": status.health if status else Health.PENDING,
+        "message": status.message if status else "No status has arrived yet.",
+        "is_collecting": bool(status and status.is_collecting),
+        "url": status.url if status else None,
+        "last_run": status.last_run if status else None,
+        "next_full_at": status.next_full_at if status else None,
+    }

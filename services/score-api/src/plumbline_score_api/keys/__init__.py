@@ -1,0 +1,1 @@
+"""API keys of machines: hashed, with roles and an end."""

@@ -1,0 +1,1 @@
+"""Recommendations: findings with their control's text."""

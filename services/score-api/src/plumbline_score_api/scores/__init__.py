@@ -1,0 +1,1 @@
+"""Secure Scores: of the tenant, of products and of instances."""

@@ -1,0 +1,18 @@
+"""What the routes work with, built once by `app.py`."""
+
+from dataclasses import dataclass
+
+from plumbline_score_api.instances.service import InstanceService
+from plumbline_score_api.keys.service import KeyService
+from plumbline_score_api.recommendations.service import RecommendationService
+from plumbline_score_api.scores.service import ScoreService
+
+
+@dataclass(frozen=True)
+class Services:
+    """The services of the role `serve`."""
+
+    keys: KeyService
+    scores: ScoreService
+    instances: InstanceService
+    recommendations: RecommendationService

@@ -1,0 +1,26 @@
+"""The score API's settings, read once from the environment."""
+
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """`PLUMBLINE_SCORE_API_…`; what all services share stands under `PLUMBLINE_…`. The database URL is a secret."""
+
+    model_config = SettingsConfigDict(env_prefix="PLUMBLINE_SCORE_API_", frozen=True, extra="ignore")
+
+    name: str = Field(default="score-api-0", pattern=r"^[A-Za-z0-9._-]{1,64}$")
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=1, le=65535)
+    health_host: str = "127.0.0.1"
+    health_port: int = Field(default=0, ge=0, le=65535)
+    bad_records_in_a_row: int = Field(default=50, ge=1)
+    mongodb_url: SecretStr = Field(
+        default=SecretStr("mongodb://127.0.0.1:27017/plumbline"), validation_alias="PLUMBLINE_MONGODB_URL"
+    )
+    log_format: Literal["json", "console"] = Field(default="console", validation_alias="PLUMBLINE_LOG_FORMAT")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", validation_alias="PLUMBLINE_LOG_LEVEL"
+    )
