@@ -22,11 +22,11 @@ help: ## List all commands
 .PHONY: install
 install: $(STAMP) ## Set up .venv and the caches, nothing else
 
-$(STAMP): requirements/uv.lock requirements/dev.lock deploy/local/jgo.lock.toml $(PROJECTS)
+$(STAMP): requirements/bootstrap.lock requirements/dev.lock deploy/local/jgo.lock.toml $(PROJECTS)
 	@test -n "$(PYTHON)" || { echo "make: no Python 3.11, 3.12 or 3.13 found; install one, or say which: make PYTHON=/path/to/python" >&2; exit 1; }
 	@test -x "$(BIN)/python" || { echo "creating $(VENV) with $(PYTHON)"; "$(PYTHON)" -m venv "$(VENV)"; }
 	@echo "installing Python packages (hashes checked)"
-	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.lock \
+	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.lock \
 		|| { echo "make: the Python package registry does not answer or refuses uv; check the network or pip's index settings" >&2; exit 1; }
 	@"$(UV)" pip install --python "$(BIN)/python" --quiet --require-hashes -r requirements/dev.lock \
 		|| { echo "make: the Python packages could not be installed; see the message above" >&2; exit 1; }
@@ -99,7 +99,7 @@ lock: ## Compile the locks anew
 	@for name in collector evaluator score-api simulators; do "$(UV)" export --quiet --package plumbline-$$name --no-dev \
 		--no-emit-workspace --no-emit-project --format requirements-txt --no-annotate --no-header -o requirements/$$name.lock; done
 	@"$(UV)" pip compile --quiet --upgrade requirements/build.in --generate-hashes --universal --no-header --no-annotate -o requirements/build.lock
-	@"$(UV)" pip compile --quiet --upgrade requirements/uv.in --generate-hashes --universal --no-header --no-annotate -o requirements/uv.lock
+	@"$(UV)" pip compile --quiet --upgrade requirements/bootstrap.in --generate-hashes --universal --no-header --no-annotate -o requirements/bootstrap.lock
 
 .PHONY: clean
 clean: ## Delete .venv, caches and the local stack's state

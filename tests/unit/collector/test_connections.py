@@ -8,6 +8,7 @@ import pytest
 from plumbline_collector import connections
 from plumbline_collector.connections import ConnectionsError, SecretError, SecretReference
 from plumbline_collector.registry import ConnectionRegistry
+from plumbline_contracts.events import Product
 
 GOOD = """\
 connections:
@@ -133,6 +134,8 @@ def test_a_missing_or_empty_file_pauses_all_instances(file: Path, content: str |
 def test_the_mode_of_a_spool_is_private(tmp_path: Path) -> None:
     from plumbline_collector.spool import SpoolWriter
 
-    with SpoolWriter(tmp_path / "x.spool", tenant="t", instance="i", product="salesforce", snapshot_id="s") as spool:
+    with SpoolWriter(
+        tmp_path / "x.spool", tenant="t", instance="i", product=Product.SALESFORCE, snapshot_id="s"
+    ) as spool:
         spool.add("users", [{"id": "1"}])
     assert stat.S_IMODE((tmp_path / "x.spool").stat().st_mode) == 0o600

@@ -58,7 +58,7 @@ def _record(**fields: object) -> dict[str, object]:
 
 def test_a_user_carries_what_the_joins_know() -> None:
     known = salesforce.KnownOfUsers()
-    known.frozen.add("005000000000001AAA")
+    known.frozen = {"005000000000001AAA"}
     known.add_grant({"AssigneeId": "005000000000001AAA", "PermissionSet": {"PermissionsViewAllData": True}})
     known.add_grant({"AssigneeId": "005000000000001AAA", "PermissionSet": {"PermissionsModifyAllData": True}})
     known.add_methods({"UserId": "005000000000001AAA", "HasTotp": True, "HasSecurityKey": False})
@@ -116,7 +116,8 @@ def test_a_servicenow_user_carries_what_the_joins_know() -> None:
     known.add_factor({"user": "u2", "validated": "false"})
     raw = {
         "sys_id": "u1", "user_name": "ann", "locked_out": "false", "last_login_time": "2026-11-14 08:59:00",
-        "sys_created_on": "2025-11-24 09:00:00", "web_service_access_only": "false", "sso_source": "",
+        "sys_created_on": "2025-11-24 09:00:00", "web_service_access_only": "false",
+        "internal_integration_user": "false", "sso_source": "",
     }  # fmt: skip
     row = servicenow.user(raw, known, NOW)
     assert (row["privileged_roles"], row["is_admin"], row["has_mfa_method"]) == (["admin"], True, True)

@@ -15,6 +15,7 @@ from plumbline_contracts.events import (
     MissingField,
     Outcome,
     Product,
+    Row,
     UnknownReason,
 )
 from plumbline_evaluator.catalogue.loading import load
@@ -132,7 +133,7 @@ def test_what_is_proven_not_to_be_there_does_not_apply(state: DatasetState) -> N
 def test_or_does_not_hide_a_missing_field() -> None:
     plan, digests = CATALOGUE.plans[Product.SERVICENOW], CATALOGUE.digests
     evaluation = Evaluation(plan, digests, {})
-    row = {
+    row: Row = {
         "sys_id": "1", "user_name": "a", "is_privileged": True, "is_integration": False, "is_locked_out": False,
         "is_sso_bound": True,
     }  # fmt: skip

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from plumbline_contracts.events import ApiBudget
 
+from plumbline_collector.connections import Connection
 from plumbline_collector.errors import BudgetExhaustedError
 
 
@@ -46,3 +47,22 @@ class CallBudget:
         today = datetime.now(UTC).date().isoformat()
         if self._day != today:
             self._day, self._used = today, 0
+
+
+class Budgets:
+    """One budget per connection, shared by all that calls for it; a changed share keeps the count."""
+
+    def __init__(self) -> None:
+        self._budgets: dict[str, tuple[float, CallBudget]] = {}
+
+    def of(self, connection: Connection, known: ApiBudget | None) -> CallBudget:
+        """The budget of a connection; `known` is what its status says, for the first time only."""
+        share, budget = self._budgets.get(connection.key, (connection.api_share, None))
+        if budget is None or share != connection.api_share:
+            budget = CallBudget(connection.api_share, budget.state() if budget else known)
+            self._budgets[connection.key] = (connection.api_share, budget)
+        return budget
+
+    def forget(self, key: str) -> None:
+        """Drop the count of an instance that another replica calls now; its status will tell."""
+        self._budgets.pop(key, None)

@@ -1,10 +1,12 @@
 """The command `collector`."""
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
 from collections.abc import Coroutine
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -23,6 +25,7 @@ from plumbline_collector.budget import CallBudget
 from plumbline_collector.connections import Connection, ConnectionsError
 from plumbline_collector.connectors import open_connector
 from plumbline_collector.errors import CollectorError
+from plumbline_collector.forecast import forecast
 from plumbline_collector.settings import Settings
 from plumbline_collector.spool import SpoolError
 
@@ -61,13 +64,24 @@ def run() -> None:
     try:
         settings, kafka = Settings(), KafkaSettings()
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise _fail(f"collector: wrong settings: {problems}", 2) from error
+        raise _fail("\n".join(_settings_problems(error)), 2) from error
     try:
         status = main(settings, kafka)
     except ConnectionsError as error:
         raise _fail(str(error), 2) from error
     sys.exit(status)
+
+
+def _settings_problems(error: ValidationError) -> list[str]:
+    """A line per wrong setting, with the variable's name and what was expected; never its value."""
+    prefix = Settings.model_config["env_prefix"] if error.title == Settings.__name__ else "PLUMBLINE_"
+    lines = []
+    for problem in error.errors(include_input=False, include_context=False):
+        name = ".".join(str(part) for part in problem["loc"])
+        variable = name if name.startswith("PLUMBLINE_") else f"{prefix}{name.upper()}"
+        place = f"{variable}: " if name else ""
+        lines.append(f"collector: {place}{problem['msg'].removeprefix('Value error, ')}")
+    return lines
 
 
 @app.command()
@@ -98,7 +112,8 @@ def snapshot(
     except OSError as error:
         raise _fail(f"{out} cannot be written: {error.strerror}") from error
     finally:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
     for summary in spooled.completed.datasets:
         typer.echo(f"{summary.name:28} {summary.state:12} {summary.row_count:8} rows{_remark(summary)}")
     typer.echo(f"written to {out}")
@@ -113,6 +128,33 @@ def _remark(summary: DatasetSummary) -> str:
 def lint(connections_file: ConnectionsFile) -> None:
     """Check the connections file; send nothing."""
     typer.echo(f"{len(_load(connections_file))} connections are well-formed")
+
+
+@app.command()
+def plan(
+    connections_file: ConnectionsFile,
+    users: Annotated[int, typer.Option(min=0, help="Active users of each org, as far as you know")] = 1000,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON array")] = False,
+) -> None:
+    """Say how many API calls a day each connection will make; send nothing."""
+    forecasts = [forecast(connection, users) for connection in _load(connections_file)]
+    if as_json:
+        lines = [
+            {**asdict(each), "calls_per_day": each.calls_per_day, "daily_limit_needed": each.daily_limit_needed}
+            for each in forecasts
+        ]
+        typer.echo(json.dumps(lines, indent=2))
+        return
+    table = Table("instance", "full runs", "looks for changes", "calls a day", "enough below its share of a limit of")
+    for each in forecasts:
+        table.add_row(
+            each.instance,
+            f"{each.full_runs_per_day} x {each.calls_per_full_run} calls",
+            f"{each.looks_per_day} x {each.calls_per_look} calls",
+            str(each.calls_per_day),
+            f"{each.daily_limit_needed} ({each.api_share:.0%})",
+        )
+    _console().print(table)
 
 
 @app.command()
@@ -184,8 +226,12 @@ def _controls_reading(product: str, dataset: str, field: str | None) -> list[tup
     return [(control, index["controls"][control]["points"]) for control in sorted(set(named))]
 
 
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
+
+
 def _print_check(reports: list[dict[str, Any]]) -> None:
-    console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
+    console = _console()
     for report in reports:
         console.print(f"[bold]{report['instance']}[/bold] ({report['product']})")
         if report["problem"]:

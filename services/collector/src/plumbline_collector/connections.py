@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -186,7 +187,9 @@ class Connection(Entry):
     def _is_consistent(self) -> Self:
         scheme, _, rest = self.url.partition("://")
         host = rest.partition("/")[0]
-        if scheme not in ("https", "http") or not host or "@" in host:
+        if "@" in self.url:
+            raise ValueError("url: a login does not belong in the address; it stands under auth, by reference")
+        if scheme not in ("https", "http") or not host:
             raise ValueError(f"url: expected https://HOST, got {self.url!r}")
         if rest.partition("/")[2] or "?" in rest or "#" in rest:
             raise ValueError(f"url: expected a host without a path, got {self.url!r}")
@@ -216,13 +219,22 @@ def load(path: Path) -> list[Connection]:
         except ValidationError as error:
             problems += [document.at((*place, *_loc(e["loc"])), _named(entry, e["msg"])) for e in error.errors()]
             continue
-        if connection.key in found:
-            message = f"tenant {connection.tenant} already has an instance {connection.instance}; ids are unique"
-            problems.append(document.at((*place, "instance"), message))
+        problems += [document.at((*place, name), text) for name, text in _clashes(connection, found.values())]
         found.setdefault(connection.key, connection)
     if problems:
         raise ConnectionsError(problems)
     return list(found.values())
+
+
+def _clashes(connection: Connection, others: Iterable[Connection]) -> Iterator[tuple[str, str]]:
+    """The key of a connection that contradicts one before it, and what is wrong."""
+    same_tenant = [other for other in others if other.tenant == connection.tenant]
+    if any(other.instance == connection.instance for other in same_tenant):
+        yield "instance", f"tenant {connection.tenant} already has an instance {connection.instance}; ids are unique"
+    mains = [o for o in same_tenant if o.product is connection.product and o.insights is Insights.MAIN]
+    if connection.insights is Insights.MAIN and mains:
+        first = f"tenant {connection.tenant} already has a main {connection.product} instance, {mains[0].instance}"
+        yield "insights", f"{first}; there is one per product: use on or off here"
 
 
 def _loc(place: tuple[int | str, ...]) -> tuple[int | str, ...]:

@@ -1,7 +1,8 @@
 """Publishes a finished spool: the chunks in a burst, then the one completion that names their offsets."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
+from typing import TypeVar
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import RecordMetadata
@@ -12,83 +13,102 @@ from plumbline_contracts.kafka import KafkaSettings
 from plumbline_collector import spool
 from plumbline_collector.collection import Spooled
 
-DEADLINE_SECONDS = 60.0
 CHUNKS_IN_FLIGHT = 8
+
+Sent = asyncio.Future[RecordMetadata]
+T = TypeVar("T")
 
 
 class PublishError(RuntimeError):
-    """The broker did not acknowledge in time. Nothing that was sent is read by anyone."""
+    """The broker did not acknowledge in time. Nothing of an unfinished publication is read by anyone."""
 
 
 class Publisher:
-    """Sends the collector's events, idempotent and acknowledged by all in-sync replicas."""
+    """Sends the collector's events, idempotent and acknowledged by all in-sync replicas.
 
-    def __init__(self, producer: AIOKafkaProducer, settings: KafkaSettings, source: str) -> None:
+    Every method raises PublishError when the broker stays silent for `deadline_seconds`: an idempotent producer
+    itself would wait for ever.
+    """
+
+    def __init__(
+        self,
+        producer: AIOKafkaProducer,
+        settings: KafkaSettings,
+        source: str,
+        *,
+        deadline_seconds: float,
+    ) -> None:
         self._producer, self._settings, self._source = producer, settings, source
+        self._deadline_seconds = deadline_seconds
 
     async def publish(self, spooled: Spooled) -> SnapshotCompleted:
-        """Publish a snapshot whole; the completion as sent. Raises PublishError."""
+        """Publish a snapshot whole; the completion as sent."""
         publication_id = ids.random_id()
         chunk_range = await self._send_chunks(spooled, publication_id)
         completed = spooled.completed.model_copy(update={"publication_id": publication_id, "chunks": chunk_range})
-        await self._acknowledged([await self._send("config-snapshots", completed.key, completed)])
+        await self._send_event("config-snapshots", completed.key, completed)
         return completed
 
     async def _send_chunks(self, spooled: Spooled, publication_id: str) -> ChunkRange | None:
-        digest, offsets, in_flight, partition = ids.ChunkDigest(), [], [], 0
-        topic = self._settings.topic("snapshot-chunks")
+        digest = ids.ChunkDigest()
+        acknowledged: list[RecordMetadata] = []
+        in_flight: list[Sent] = []
         for chunk in spool.chunks(spooled.path):
             stamped = chunk.model_copy(update={"publication_id": publication_id})
             value = envelope.encode(stamped)
             digest.add(value)
             headers = envelope.headers(stamped, source=self._source)
-            in_flight.append(await self._enqueue(topic, chunk.key, value, headers))
+            in_flight.append(await self._enqueue("snapshot-chunks", chunk.key.encode(), value, headers))
             if len(in_flight) >= CHUNKS_IN_FLIGHT:
-                offsets += await self._acknowledged(in_flight)
+                acknowledged = _ends([*acknowledged, *await self._acknowledged(in_flight)])
                 in_flight = []
-        offsets += await self._acknowledged(in_flight)
-        if not offsets:
+        acknowledged = _ends([*acknowledged, *await self._acknowledged(in_flight)])
+        if not acknowledged:
             return None
-        partition = offsets[0].partition
         return ChunkRange(
-            partition=partition,
-            first_offset=min(sent.offset for sent in offsets),
-            last_offset=max(sent.offset for sent in offsets),
+            partition=acknowledged[0].partition,
+            first_offset=acknowledged[0].offset,
+            last_offset=acknowledged[-1].offset,
             chunk_count=digest.count,
             digest=digest.hex(),
         )
 
     async def status(self, status: InstanceStatus) -> None:
         """Publish the newest state of a connection."""
-        await self._acknowledged([await self._send("instance-status", status.key, status)])
+        await self._send_event("instance-status", status.key, status)
 
     async def request(self, request: CollectionRequest) -> None:
         """Ask for a collection."""
-        await self._acknowledged([await self._send("collection-requests", request.key, request)])
+        await self._send_event("collection-requests", request.key, request)
 
     async def dead_letter(self, topic: str, key: bytes | None, value: bytes | None, headers: envelope.Headers) -> None:
         """Keep the original bytes of a record that cannot be read."""
-        sent = await self._producer.send(self._settings.topic(topic), value or b"", key=key, headers=headers)
-        await self._acknowledged([sent])
+        await self._acknowledged([await self._enqueue(topic, key, value or b"", headers)])
 
-    async def _send(self, topic: str, key: str, event: Event) -> "asyncio.Future[RecordMetadata]":
+    async def _send_event(self, topic: str, key: str, event: Event) -> None:
         headers = envelope.headers(event, source=self._source)
-        return await self._enqueue(self._settings.topic(topic), key, envelope.encode(event), headers)
+        await self._acknowledged([await self._enqueue(topic, key.encode(), envelope.encode(event), headers)])
 
-    async def _enqueue(
-        self, topic: str, key: str, value: bytes, headers: envelope.Headers
-    ) -> "asyncio.Future[RecordMetadata]":
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            sent: asyncio.Future[RecordMetadata] = await self._producer.send(
-                topic, value, key=key.encode(), headers=headers
-            )
+    async def _enqueue(self, topic: str, key: bytes | None, value: bytes, headers: envelope.Headers) -> Sent:
+        name = self._settings.topic(topic)
+        sent: Sent = await self._in_time(self._producer.send(name, value, key=key, headers=headers))
         return sent
 
-    async def _acknowledged(self, sent: Iterable["asyncio.Future[RecordMetadata]"]) -> list[RecordMetadata]:
+    async def _acknowledged(self, sent: Iterable[Sent]) -> list[RecordMetadata]:
+        return await self._in_time(asyncio.gather(*sent))
+
+    async def _in_time(self, answer: Awaitable[T]) -> T:
         try:
-            async with asyncio.timeout(DEADLINE_SECONDS):
-                return list(await asyncio.gather(*sent))
+            async with asyncio.timeout(self._deadline_seconds):
+                return await answer
         except TimeoutError as error:
             raise PublishError(
-                f"the broker at {self._settings.kafka_bootstrap} did not acknowledge within {DEADLINE_SECONDS:.0f} s"
+                f"the broker at {self._settings.kafka_bootstrap} did not acknowledge "
+                f"within {self._deadline_seconds:.0f} s"
             ) from error
+
+
+def _ends(offsets: list[RecordMetadata]) -> list[RecordMetadata]:
+    """The lowest and the highest of offsets in one partition: all that a range needs."""
+    ordered = sorted(offsets, key=lambda sent: sent.offset)
+    return ordered[:1] + ordered[-1:]

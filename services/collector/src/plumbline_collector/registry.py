@@ -30,6 +30,12 @@ class ConnectionRegistry:
         """`tenant/instance` to connection."""
         return self._current
 
+    def knows(self, key: str) -> bool:
+        """Whether there is a connection; a key that is new to us may stand in a file that just changed."""
+        if key not in self._current:
+            self.reload()
+        return key in self._current
+
     def reload(self) -> bool:
         """Read the file again if it changed; whether the connections in force are others now."""
         stamp = self._stat()

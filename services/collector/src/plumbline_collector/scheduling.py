@@ -1,16 +1,18 @@
-"""What is due, and which offsets may be committed. Pure."""
+"""What is due, how often to look for changes, and which offsets may be committed. Pure."""
 
 from collections import deque
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from plumbline_contracts import ids
-from plumbline_contracts.events import CollectionRequest, InstanceStatus, RequestReason
+from plumbline_contracts.events import ApiBudget, CollectionRequest, InstanceStatus, RequestReason
 
 from plumbline_collector.connections import Connection
 
 LONGEST_BACKOFF = timedelta(hours=1)
 FIRST_BACKOFF = timedelta(seconds=30)
+WATCH_STRETCH = ((0.9, 16), (0.75, 4), (0.5, 2))
+FULL_STRETCH = ((0.9, 4),)
 
 
 def backoff(failures: int) -> timedelta:
@@ -18,14 +20,36 @@ def backoff(failures: int) -> timedelta:
     return min(FIRST_BACKOFF * int(2 ** max(0, min(failures, 10) - 1)), LONGEST_BACKOFF)
 
 
-def due_at(connection: Connection, status: InstanceStatus | None) -> datetime | None:
+def spent_share(budget: ApiBudget | None, now: datetime) -> float:
+    """How much of what a connection may call today is gone: of its own share, or of the product's limit; 0 unknown."""
+    if budget is None or not budget.daily_limit or budget.day != now.astimezone(UTC).date().isoformat():
+        return 0.0
+    of_share = budget.used_by_us / (budget.share * budget.daily_limit)
+    return max(of_share, (budget.used_in_total or 0) / budget.daily_limit)
+
+
+def _stretch(spent: float, steps: Iterable[tuple[float, int]]) -> int:
+    return next((factor for threshold, factor in steps if spent >= threshold), 1)
+
+
+def watch_interval(connection: Connection, spent: float) -> timedelta:
+    """How long until the next look for changes: the first rhythm that gives way when the API share runs short."""
+    return connection.schedule.changes * _stretch(spent, WATCH_STRETCH)
+
+
+def full_interval(connection: Connection, spent: float) -> timedelta:
+    """How long until the next full collection; it gives way last."""
+    return connection.schedule.full * _stretch(spent, FULL_STRETCH)
+
+
+def due_at(connection: Connection, status: InstanceStatus | None, now: datetime) -> datetime | None:
     """When the next full collection is due; None when it is due at once because none was ever tried."""
     if status is None or status.last_run is None:
         return None
-    last = status.last_run
+    last, interval = status.last_run, full_interval(connection, spent_share(status.budget, now))
     if not last.succeeded:
-        return last.completed_at + min(backoff(status.consecutive_failures), connection.schedule.full)
-    return last.started_at + connection.schedule.full
+        return last.completed_at + min(backoff(status.consecutive_failures), interval)
+    return last.started_at + interval
 
 
 def due_requests(
@@ -34,8 +58,7 @@ def due_requests(
     """A request for every instance whose full collection is due. The same due time gives the same request id."""
     requests = []
     for connection in connections:
-        status = statuses.get(connection.key)
-        due = due_at(connection, status)
+        due = due_at(connection, statuses.get(connection.key), now)
         if due is not None and due > now:
             continue
         stamp = (due or datetime(1970, 1, 1, tzinfo=UTC)).isoformat()

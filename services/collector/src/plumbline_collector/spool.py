@@ -13,18 +13,24 @@ from types import TracebackType
 from typing import IO, Self
 
 from plumbline_contracts import envelope
-from plumbline_contracts.events import DatasetChunk, Product, Row, SnapshotCompleted
+from plumbline_contracts.events import DatasetChunk, DatasetState, Product, Row, SnapshotCompleted
+
+from plumbline_collector.errors import ReadError
 
 CHUNK_BYTES = 200_000
+LARGEST_ROW_BYTES = 700_000
 SUFFIX = ".spool"
 
 
 class SpoolError(RuntimeError):
-    """The spool cannot be written; the message names the file and the cause."""
+    """The spool cannot be written or read; the message names the file and the cause."""
 
 
 class SpoolWriter:
-    """Takes rows page by page and writes chunks of about 200 KB. Context manager; `close` keeps the file."""
+    """Takes rows page by page and writes chunks of about 200 KB. Context manager; leaving it keeps the file.
+
+    Raises SpoolError whenever the file cannot be written.
+    """
 
     def __init__(self, path: Path, *, tenant: str, instance: str, product: Product, snapshot_id: str) -> None:
         self.path = path
@@ -37,13 +43,10 @@ class SpoolWriter:
         self._file: IO[bytes] = self._create()
 
     def _create(self) -> IO[bytes]:
-        try:
+        with self._writing():
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with contextlib.suppress(FileNotFoundError):
-                self.path.unlink()
+            self.path.unlink(missing_ok=True)
             return os.fdopen(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
-        except OSError as error:
-            raise SpoolError(f"{self.path} cannot be written: {error.strerror}") from error
 
     def __enter__(self) -> Self:
         return self
@@ -51,13 +54,22 @@ class SpoolWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        if error is None:
+            with self._writing():
+                self._file.close()
+        else:
+            with contextlib.suppress(OSError):
+                self._file.close()
 
     def add(self, dataset: str, rows: list[Row]) -> None:
-        """Keep rows of a dataset; full chunks go to the file at once."""
-        self.row_counts[dataset] = self.row_counts.get(dataset, 0) + len(rows)
+        """Keep rows of a dataset; full chunks go to the file at once. Raises ReadError for a row too large to send."""
         for row in rows:
-            self._sizes[dataset] = self._sizes.get(dataset, 0) + len(json.dumps(row))
+            size = len(json.dumps(row))
+            if size > LARGEST_ROW_BYTES:
+                message = f"a row of {dataset} has {size} bytes; at most {LARGEST_ROW_BYTES} can be published"
+                raise ReadError(DatasetState.ERROR, "row_too_large", message)
+            self.row_counts[dataset] = self.row_counts.get(dataset, 0) + 1
+            self._sizes[dataset] = self._sizes.get(dataset, 0) + size
             self._waiting.setdefault(dataset, []).append(row)
             if self._sizes[dataset] >= CHUNK_BYTES:
                 self._flush(dataset)
@@ -80,18 +92,27 @@ class SpoolWriter:
     def complete(self, completed: SnapshotCompleted) -> None:
         """Write the last line."""
         self._write("snapshot-completed", envelope.encode(completed))
-        self._file.flush()
 
     def _write(self, record: str, value: bytes) -> None:
-        try:
+        with self._writing():
             self._file.write(b'{"record":"' + record.encode() + b'",' + value[1:] + b"\n")
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
-            raise SpoolError(f"{self.path} cannot be written: {error.strerror}; is the disk full?") from error
+            message = f"{self.path} cannot be written: {error.strerror or error}"
+            raise SpoolError(f"{message}; is the disk full, or the folder another user's?") from error
 
 
 def chunks(path: Path) -> Iterator[DatasetChunk]:
-    """The chunks of a spool that was written whole, one at a time."""
-    with path.open("rb") as lines:
+    """The chunks of a spool that was written whole, one at a time. Raises SpoolError when the file is not there."""
+    try:
+        lines = path.open("rb")
+    except OSError as error:
+        raise SpoolError(f"{path} cannot be read: {error.strerror}") from error
+    with lines:
         for line in lines:
             content = json.loads(line)
             if content.pop("record") != "dataset-chunk":

@@ -5,8 +5,9 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
-from urllib.parse import urljoin, urlsplit
+from functools import cached_property
+from typing import Any, ClassVar, NoReturn
+from urllib.parse import urlsplit
 
 import httpx
 import structlog
@@ -16,7 +17,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 from plumbline_collector.budget import CallBudget
 from plumbline_collector.connections import Connection, SecretError
 from plumbline_collector.errors import CredentialsError, ReadError, UnreachableError
-from plumbline_collector.network import CheckedTransport
+from plumbline_collector.network import CheckedTransport, no_cookies
 
 log = structlog.get_logger(__name__)
 
@@ -39,11 +40,24 @@ class Answer:
 
     def json(self) -> Any:  # noqa: ANN401 - whatever the product sent
         """The body as JSON. Raises ReadError (error) when it is none."""
+        return self._document
+
+    @cached_property
+    def _document(self) -> Any:  # noqa: ANN401
         try:
-            return json.loads(self.body)
-        except ValueError as error:
+            return json.loads(self.body, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
             message = "the answer is no valid JSON; it may have been cut"
             raise ReadError(DatasetState.ERROR, "broken_json", message, can_halve=True) from error
+
+    @property
+    def is_page(self) -> bool:
+        """Whether it is a web page, for people."""
+        return "html" in self.headers.get("content-type", "")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
 
 
 class TransientError(Exception):
@@ -74,10 +88,15 @@ class SaasClient(ABC):
         self._authorization: dict[str, str] | None = None
         self._login = asyncio.Lock()
         self._http = httpx.AsyncClient(
-            transport=CheckedTransport(allow_private=connection.allow_private_network),
+            transport=CheckedTransport(
+                token_path=self.token_path,
+                allow_private=connection.allow_private_network,
+                allow_http=connection.allow_http,
+            ),
             timeout=TIMEOUT,
             follow_redirects=False,
             trust_env=False,
+            cookies=no_cookies(),
             headers={"Accept": "application/json", "User-Agent": "plumbline-collector", "Accept-Encoding": "gzip"},
         )
 
@@ -88,6 +107,10 @@ class SaasClient(ABC):
     @abstractmethod
     async def _login_headers(self) -> dict[str, str]:
         """The headers that authenticate a request, asking for a token if one is needed. Raises CredentialsError."""
+
+    @abstractmethod
+    def _impostor(self, answer: Answer) -> str | None:
+        """What answers in the product's place (a sleeping instance, a login page) and what to do; None: the product."""
 
     @abstractmethod
     def _is_session_lost(self, answer: Answer) -> bool:
@@ -105,6 +128,8 @@ class SaasClient(ABC):
                     self._authorization = await self._login_headers()
                 except SecretError as error:
                     raise CredentialsError(f"{self.connection.label}: {error}") from error
+                except ReadError as error:
+                    raise UnreachableError(f"{self.connection.label}: the token request failed: {error}") from error
 
     async def get(
         self, path: str, params: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
@@ -114,23 +139,44 @@ class SaasClient(ABC):
         Raises ReadError for this dataset, CollectorError for the whole connection.
         """
         url = self._same_host(path)
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(TransientError), stop=stop_after_attempt(ATTEMPTS), wait=_wait, reraise=True
-        )
         try:
-            async for attempt in retrying:
+            async for attempt in self._attempts():
                 with attempt:
                     return await self._once(url, params, headers or {})
         except TransientError as error:
             raise ReadError(DatasetState.ERROR, error.code, str(error)) from error
         raise AssertionError("tenacity ends with an answer or an error")
 
+    def _attempts(self) -> AsyncRetrying:
+        return AsyncRetrying(
+            retry=retry_if_exception_type(TransientError),
+            stop=stop_after_attempt(ATTEMPTS),
+            wait=_wait,
+            before_sleep=self._tell,
+            reraise=True,
+        )
+
+    def _tell(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        log.warning(
+            "request tried again",
+            tenant=self.connection.tenant,
+            instance=self.connection.instance,
+            problem=str(error),
+            attempt=state.attempt_number,
+            wait_seconds=round(state.upcoming_sleep, 2),
+        )
+
     def _same_host(self, path: str) -> str:
-        url = urljoin(self.base + "/", path)
-        if urlsplit(url)[:2] != urlsplit(self.base)[:2]:
-            message = f"a paging link leads to another host ({urlsplit(url).netloc}); it is not followed"
+        try:
+            base = httpx.URL(self.base)
+            url = base.join(path)
+        except (ValueError, httpx.InvalidURL) as error:
+            raise ReadError(DatasetState.ERROR, "broken_paging", "a paging link is no address") from error
+        if (url.scheme, url.netloc, url.userinfo) != (base.scheme, base.netloc, b""):
+            message = f"a paging link leads to another host ({url.host}); it is not followed"
             raise ReadError(DatasetState.ERROR, "foreign_link", message)
-        return url
+        return str(url)
 
     async def _once(self, url: str, params: Mapping[str, str] | None, headers: Mapping[str, str]) -> Answer:
         await self.authenticate()
@@ -149,11 +195,8 @@ class SaasClient(ABC):
 
     async def post_token(self, form: Mapping[str, str]) -> Answer:
         """The token request, the only POST there is. Tried again on transient failures."""
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(TransientError), stop=stop_after_attempt(ATTEMPTS), wait=_wait, reraise=True
-        )
         try:
-            async for attempt in retrying:
+            async for attempt in self._attempts():
                 with attempt:
                     return await self._send("POST", self.base + self.token_path, data=form)
         except TransientError as error:
@@ -170,7 +213,6 @@ class SaasClient(ABC):
         data: Mapping[str, str] | None = None,
     ) -> Answer:
         self.budget.take()
-        self._http.cookies.clear()
         limit = MAX_BODY_BYTES if method == "GET" else MAX_TOKEN_BODY_BYTES
         try:
             async with asyncio.timeout(TOTAL_SECONDS):
@@ -178,16 +220,31 @@ class SaasClient(ABC):
                     answer = Answer(response.status_code, response.headers, await _bounded(response, limit))
         except TimeoutError as error:
             raise TransientError(f"no whole answer within {TOTAL_SECONDS:.0f} s", code="timeout") from error
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise TransientError(f"{type(error).__name__}: {error or 'connection lost'}", code="transport") from error
+        self._check_origin(answer)
         if answer.status in TRANSIENT:
             raise _transient(answer)
-        if 300 <= answer.status < 400:
-            target = urlsplit(answer.headers.get("location", "")).netloc or "elsewhere"
-            raise UnreachableError(
-                f"{self.connection.label}: the answer redirects to {target}; redirects are not followed"
-            )
         return answer
+
+    def _check_origin(self, answer: Answer) -> None:
+        reason = self._impostor(answer)
+        if reason is None and 300 <= answer.status < 400:
+            reason = (
+                f"the answer redirects to {redirect_host(answer) or 'elsewhere'}; redirects are not followed: "
+                "put the product's own address in url"
+            )
+        if reason is not None:
+            raise UnreachableError(f"{self.connection.label}: {reason}")
+
+
+def redirect_host(answer: Answer) -> str:
+    """The host that a redirect names; empty when it names none."""
+    location: str = answer.headers.get("location", "")
+    try:
+        return urlsplit(location).netloc
+    except ValueError:
+        return ""
 
 
 def _transient(answer: Answer) -> Exception:

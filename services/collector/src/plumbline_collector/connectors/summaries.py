@@ -12,8 +12,8 @@ _TABLE_RIGHT = "read ACL on "
 
 
 def dataset_error(schema: DatasetSchema, failure: ReadError, permission: str | None = None) -> DatasetError:
-    """What failed; with the permission to grant when the product refused."""
-    if failure.state is not DatasetState.DENIED:
+    """What failed; with the permission to grant when the product refused, or hid some of the rows."""
+    if failure.state not in (DatasetState.DENIED, DatasetState.TRUNCATED):
         return DatasetError(code=failure.code, message=failure.message)
     wanted = permission or schema.permission
     remedy = schema.remedy.replace(schema.permission, wanted)
@@ -35,25 +35,29 @@ def failed(schema: DatasetSchema, failure: ReadError) -> DatasetSummary:
 
 
 def read(
-    schema: DatasetSchema, rows: int, *, reported: int | None = None, missing: list[MissingField] | None = None
+    schema: DatasetSchema,
+    rows: int,
+    *,
+    reported: int | None = None,
+    missing: list[MissingField] | None = None,
+    hidden: ReadError | None = None,
 ) -> DatasetSummary:
-    """The summary of a dataset that was read: `ok`, or `truncated` when the product counts more rows than it showed."""
-    truncated = reported is not None and rows < reported
-    error = DatasetError(
-        code="hidden_rows",
-        message=f"{rows} of {reported} rows could be read; the others are hidden from the collector's user",
-        permission=schema.permission,
-        remedy=schema.remedy,
-    )
+    """The summary of a dataset that was read: `ok`, or `truncated` when rows are hidden.
+
+    They are when the product counts more of them than it showed, or when `hidden` says why some may be.
+    """
+    if reported is not None and rows < reported:
+        message = f"{rows} of {reported} rows could be read; the others are hidden from the collector's user"
+        hidden = ReadError(DatasetState.TRUNCATED, "hidden_rows", message)
     return DatasetSummary(
         name=schema.name,
         kind=schema.kind,
-        state=DatasetState.TRUNCATED if truncated else DatasetState.OK,
+        state=DatasetState.TRUNCATED if hidden else DatasetState.OK,
         row_count=rows,
         reported_count=reported,
         missing_fields=missing or [],
         source=schema.source,
-        error=error if truncated else None,
+        error=dataset_error(schema, hidden) if hidden else None,
         read_at=datetime.now(UTC),
     )
 

@@ -18,7 +18,7 @@ from plumbline_collector.errors import CredentialsError, ReadError, UnreachableE
 API_VERSION = "66.0"
 ROOT = f"/services/data/v{API_VERSION}"
 _JWT_LIFE_SECONDS = 170
-_LIMIT = re.compile(r"api-usage=(\d+)/(\d+)")
+_LIMIT = re.compile(r"(?<![\w-])api-usage=(\d+)/(\d+)")
 
 _TOKEN_CAUSES = {
     "authentication failure": "the user name or password is wrong, or OAuth and OpenID Connect Settings block the flow",
@@ -26,13 +26,15 @@ _TOKEN_CAUSES = {
     "no client credentials user enabled": "set the Run As user in the app's client credentials flow",
     "request not supported on this domain": "use the org's My Domain URL instead of login or test.salesforce.com",
     "audience is invalid": "set audience to https://login.salesforce.com, or https://test.salesforce.com for a sandbox",
+    "Audience validation failed": "set audience to https://login.salesforce.com, or https://test.salesforce.com",
     "invalid assertion": "check the certificate of the app and the machine's clock",
     "inactive user": "activate the integration user",
     "invalid client credentials": "the consumer secret is wrong",
     "client identifier invalid": "the consumer key is wrong",
     "expired access/refresh token": "the token was revoked; connect again",
 }
-_UNSUPPORTED = frozenset({"INVALID_TYPE", "INVALID_FIELD", "NOT_FOUND"})
+_LIMIT_ERRORS = frozenset({"REQUEST_LIMIT_EXCEEDED", "rate_limit_exceeded"})
+_AMBIGUOUS = frozenset({"INVALID_TYPE", "INVALID_FIELD", "NOT_FOUND"})
 _REFUSED = frozenset({"INSUFFICIENT_ACCESS", "INSUFFICIENT_ACCESS_OR_READONLY", "API_DISABLED_FOR_ORG", "FORBIDDEN"})
 
 
@@ -44,6 +46,11 @@ class SalesforceClient(SaasClient):
     async def _login_headers(self) -> dict[str, str]:
         answer = await self.post_token(self._grant())
         document = self._token_document(answer)
+        if document.get("error") in _LIMIT_ERRORS:
+            raise UnreachableError(
+                f"{self.connection.label}: the org's API limit is used up, so not even a login is possible; "
+                "it is tried again later"
+            )
         if answer.status != 200 or not document.get("access_token"):
             description = str(document.get("error_description", "")).strip()
             cause = _TOKEN_CAUSES.get(description, "check the connection's auth section and the app in Setup")
@@ -91,6 +98,11 @@ class SalesforceClient(SaasClient):
         except (ValueError, TypeError, jwt.PyJWTError) as error:
             raise CredentialsError(f"{self.connection.label}: the private key is no RSA key in PEM form") from error
 
+    def _impostor(self, answer: Answer) -> str | None:
+        if answer.status == 200 and answer.is_page:
+            return f"a web page answers in place of the API; is {self.base} the org's My Domain URL?"
+        return None
+
     def _is_session_lost(self, answer: Answer) -> bool:
         return answer.status == 401
 
@@ -98,11 +110,14 @@ class SalesforceClient(SaasClient):
         if match := _LIMIT.search(answer.headers.get("sforce-limit-info", "")):
             self.budget.observe(int(match.group(1)), int(match.group(2)))
         if answer.status == 200:
-            return None
+            return _broken(answer)
         code, message = _first_error(answer)
-        if code == "REQUEST_LIMIT_EXCEEDED":
-            return TransientError(f"the org's API limit is reached: {message}", code=code)
-        if code in _UNSUPPORTED or code in _REFUSED or answer.status == 403:
+        if code in _LIMIT_ERRORS:
+            text = f"the org's API limit is reached: {message}"
+            # A limit of calls at once is gone in a moment, the daily one is not.
+            is_passing = message.startswith("Concurrent")
+            return TransientError(text, code=code) if is_passing else ReadError(DatasetState.ERROR, code, text)
+        if code in _AMBIGUOUS or code in _REFUSED or answer.status == 403:
             # Salesforce says INVALID_TYPE and INVALID_FIELD for what is not there and for what may not be seen alike.
             return ReadError(DatasetState.DENIED, code, message)
         if answer.status == 410:
@@ -124,33 +139,61 @@ class SalesforceClient(SaasClient):
 
     @staticmethod
     def _page(document: Any) -> dict[str, Any]:  # noqa: ANN401
-        if (
-            not isinstance(document, dict)
-            or not isinstance(document.get("records"), list)
-            or "totalSize" not in document
-        ):
+        records = document.get("records") if isinstance(document, dict) else None
+        is_result = (
+            isinstance(records, list)
+            and isinstance(document.get("totalSize"), int)
+            and all(isinstance(record, dict) for record in records)
+        )
+        if not is_result:
             raise ReadError(DatasetState.ERROR, "broken_answer", "the answer is no query result")
-        return document
+        return dict(document)
 
 
 class QueryPages:
-    """The pages of one query, and how many rows the org says there are."""
+    """The pages of one query. `reported` is how many rows the org says there are, `count` how many came so far."""
 
     def __init__(self, client: SalesforceClient, first: dict[str, Any]) -> None:
         self._client, self._first = client, first
         self.reported = int(first["totalSize"])
+        self.count = 0
 
     async def __aiter__(self) -> AsyncIterator[list[dict[str, Any]]]:
+        """The records, page by page. Raises ReadError when the pages lead astray or never end."""
         page, seen = self._first, set()
         while True:
-            yield page["records"]
-            link = page.get("nextRecordsUrl")
+            records: list[dict[str, Any]] = page["records"]
+            self.count += len(records)
+            if self.count > self.reported:
+                raise _broken_paging("more rows came than the org counts")
+            if records:
+                yield records
             if page.get("done") is True:
                 return
-            if not isinstance(link, str) or link in seen:
-                raise ReadError(DatasetState.ERROR, "broken_paging", "the pages do not lead to an end")
+            link = page.get("nextRecordsUrl")
+            if not records or not isinstance(link, str) or link in seen:
+                raise _broken_paging("the pages do not lead to an end")
             seen.add(link)
             page = await self._client.next_page(link)
+
+    def require_whole(self, name: str) -> None:
+        """After the last page. Raises ReadError (truncated) when rows of the object are hidden."""
+        if self.count < self.reported:
+            message = f"{self.count} of {self.reported} rows of {name} could be read"
+            raise ReadError(DatasetState.TRUNCATED, "hidden_rows", message)
+
+
+def _broken_paging(message: str) -> ReadError:
+    return ReadError(DatasetState.ERROR, "broken_paging", message)
+
+
+def _broken(answer: Answer) -> Exception | None:
+    """A cut answer is asked for again; None when the answer is JSON."""
+    try:
+        answer.json()
+    except ReadError as error:
+        return TransientError(error.message, code=error.code)
+    return None
 
 
 def _first_error(answer: Answer) -> tuple[str, str]:

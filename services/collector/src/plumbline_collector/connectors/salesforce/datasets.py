@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from plumbline_contracts.events import Row
+from plumbline_contracts.events import AuditEntry, Row
 
 SESSION_MINUTES = {
     "FifteenMinutes": 15, "ThirtyMinutes": 30, "SixtyMinutes": 60, "NinetyMinutes": 90, "TwoHours": 120,
@@ -20,6 +20,8 @@ EXPIRATION_DAYS = {
 LOCKOUT_MINUTES = {"FifteenMinutes": 15, "ThirtyMinutes": 30, "SixtyMinutes": 60, "Forever": 0}
 ATTEMPTS = {"NoLimit": 0, "ThreeAttempts": 3, "FiveAttempts": 5, "TenAttempts": 10}
 
+API_ONLY = "ApiUserOnly"
+"""The permission of a user who may not log in to the user interface."""
 PRIVILEGES = ("ModifyAllData", "ViewAllData", "ManageUsers", "AuthorApex", "CustomizeApplication")
 METHODS = {
     "HasSecurityKey": "security_key",
@@ -30,6 +32,7 @@ METHODS = {
 }
 PHISHING_RESISTANT = frozenset({"security_key", "u2f", "built_in"})
 MFA_FIELDS = ["mfa_methods", "has_mfa_method", "has_phishing_resistant_mfa"]
+FROZEN_FIELDS = ["is_frozen"]
 PRIVILEGE_FIELDS = ["privileged_permissions", "is_privileged", "has_modify_all_data", "has_view_all_data"]
 
 _ACRONYMS = {
@@ -119,28 +122,48 @@ def moment(text: Any) -> datetime | None:  # noqa: ANN401 - a cell
     return datetime.fromisoformat(text).astimezone(UTC) if isinstance(text, str) and text else None
 
 
+def audit_entry(record: Mapping[str, Any]) -> AuditEntry | None:
+    """One SetupAuditTrail row; None without a date."""
+    at = moment(record.get("CreatedDate"))
+    if at is None:
+        return None
+    return AuditEntry(
+        at=at,
+        actor=_text((record.get("CreatedBy") or {}).get("Username")) or "unknown",
+        action=_text(record.get("Action")),
+        section=_text(record.get("Section")) or None,
+        detail=_text(record.get("Display")) or None,
+    )
+
+
 class KnownOfUsers:
-    """What the joins remember of users: small numbers by user id, never rows."""
+    """What the joins remember of users: small numbers by user id, never rows. None: could not be read."""
 
     def __init__(self) -> None:
-        self.frozen: set[str] = set()
+        self.frozen: set[str] | None = set()
         self.privileges: dict[str, int] | None = {}
         self.api_only: set[str] = set()
         self.methods: dict[str, int] | None = {}
 
+    def add_frozen(self, record: Mapping[str, Any]) -> None:
+        """One UserLogin row of a frozen user."""
+        if self.frozen is not None:
+            self.frozen.add(record["UserId"])
+
     def add_grant(self, record: Mapping[str, Any]) -> None:
-        """One PermissionSetAssignment: the privileged permissions that this path gives."""
-        held = record.get("PermissionSet") or {}
+        """One PermissionSetAssignment: the privileged permissions that this path gives, and API Only."""
+        user, held = record["AssigneeId"], record["PermissionSet"]
         mask = sum(1 << bit for bit, name in enumerate(PRIVILEGES) if held.get(f"Permissions{name}") is True)
-        if self.privileges is not None:
-            user = str(record.get("AssigneeId"))
+        if self.privileges is not None and mask:
             self.privileges[user] = self.privileges.get(user, 0) | mask
+        if held.get(f"Permissions{API_ONLY}") is True:
+            self.api_only.add(user)
 
     def add_methods(self, record: Mapping[str, Any]) -> None:
         """One TwoFactorMethodsInfo row."""
         mask = sum(1 << bit for bit, name in enumerate(METHODS) if record.get(name) is True)
-        if self.methods is not None:
-            self.methods[str(record.get("UserId"))] = mask
+        if self.methods is not None and mask:
+            self.methods[record["UserId"]] = mask
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - a cell
@@ -150,7 +173,8 @@ def _text(value: Any) -> str:  # noqa: ANN401 - a cell
 def user(record: Mapping[str, Any], known: KnownOfUsers, started_at: datetime) -> Row:
     """A row of `users`, with everything that is known of its subject. Ages are whole days at `started_at`.
 
-    A user is an integration user when the profile's licence is an API-only one (its key names Integration or API).
+    A user is an integration user when the profile's licence is an API-only one (its key names Integration or API), or
+    when some path grants *API Only User*.
     """
     record_id = _text(record.get("Id"))
     profile = record.get("Profile") or {}
@@ -164,15 +188,17 @@ def user(record: Mapping[str, Any], known: KnownOfUsers, started_at: datetime) -
         "licence": licence,
         "is_standard": record.get("UserType") == "Standard",
         "is_guest": record.get("UserType") == "Guest",
-        "is_integration": "Integration" in licence or "API" in licence,
-        "is_frozen": record_id in known.frozen,
-        "has_logged_in": last is not None,
+        "is_integration": "Integration" in licence or "API" in licence or record_id in known.api_only,
         "is_sso_bound": bool(record.get("FederationIdentifier")),
         "is_system_administrator": profile.get("Name") == "System Administrator",
     }
+    if "LastLoginDate" in record:
+        row["has_logged_in"] = last is not None
     if created is not None:
         row["age_days"] = max(0, (started_at - created).days)
         row["idle_days"] = max(0, (started_at - (last or created)).days)
+    if known.frozen is not None:
+        row["is_frozen"] = record_id in known.frozen
     if known.methods is not None:
         row |= _methods(known.methods.get(record_id, 0))
     if known.privileges is not None:

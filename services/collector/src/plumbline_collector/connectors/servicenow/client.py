@@ -7,13 +7,14 @@ import base64
 import time
 import uuid
 from collections.abc import AsyncIterator
-from typing import Any, ClassVar
+from enum import Enum
+from typing import Any, ClassVar, Protocol
 
 import jwt
 from plumbline_contracts.events import DatasetState
 
 from plumbline_collector.connections import ApiKey, Basic, ClientCredentials, JwtBearer, OAuthPassword
-from plumbline_collector.connectors.saas_client import Answer, SaasClient, TransientError
+from plumbline_collector.connectors.saas_client import Answer, SaasClient, TransientError, redirect_host
 from plumbline_collector.errors import CredentialsError, ReadError, UnreachableError
 
 PAGE_ROWS = 1000
@@ -36,7 +37,6 @@ class ServiceNowClient(SaasClient):
         if isinstance(auth, ApiKey):
             return {"x-sn-apikey": auth.key.read().get_secret_value()}
         answer = await self.post_token(self._grant())
-        self._refuse_page(answer)
         try:
             document = answer.json()
         except ReadError as error:
@@ -95,20 +95,15 @@ class ServiceNowClient(SaasClient):
     def _is_session_lost(self, answer: Answer) -> bool:
         return answer.status == 401
 
-    def _refuse_page(self, answer: Answer) -> None:
-        """Raise UnreachableError for the pages that stand before a sleeping or guarded instance."""
-        if "html" not in answer.headers.get("content-type", ""):
-            return
-        label, text = self.connection.label, answer.body[:20000].lower()
-        if b"hibernat" in text:
-            raise UnreachableError(
-                f"{label}: the instance is hibernating; wake it on the developer site, then scan again"
-            )
-        if b"login.do" in text:
-            raise UnreachableError(f"{label}: the instance answers with its login page; check its API access policies")
+    def _impostor(self, answer: Answer) -> str | None:
+        text = answer.body[:20000].lower() if answer.is_page else b""
+        if b"hibernat" in text or redirect_host(answer) == "developer.servicenow.com":
+            return "the instance is hibernating; wake it on the developer site, then scan again"
+        if b"login.do" in text and answer.status == 200:
+            return "the instance answers with its login page; check its API access policies"
+        return None
 
     def _refusal(self, answer: Answer) -> Exception | None:
-        self._refuse_page(answer)
         if answer.status == 200:
             if "json" not in answer.headers.get("content-type", ""):
                 return TransientError("the answer is no JSON but a page", code="not_json")
@@ -122,9 +117,9 @@ class ServiceNowClient(SaasClient):
             return ReadError(DatasetState.DENIED, code, text)
         return ReadError(DatasetState.ERROR, code, text)
 
-    async def rows(self, table: str, query: str, fields: str, *, limit: int | None = None) -> "TableRows":
-        """Read a table; its pages are read as they are asked for."""
-        return TableRows(self, table, query, fields, limit)
+    def rows(self, table: str, query: str, fields: str) -> "TableRows":
+        """The rows of a table; its pages are read as they are asked for."""
+        return TableRows(self, table, query, fields)
 
     async def page(
         self, table: str, query: str, fields: str, size: int, offset: int
@@ -148,55 +143,120 @@ class ServiceNowClient(SaasClient):
         if not isinstance(result, list):
             raise ReadError(DatasetState.ERROR, "broken_answer", "the answer holds no rows", can_halve=True)
         total = answer.headers.get("x-total-count", "")
-        return [row for row in result if isinstance(row, dict)], int(total) if total.isdigit() else None
+        if not all(isinstance(row, dict) for row in result):
+            raise ReadError(DatasetState.ERROR, "broken_answer", "the answer holds something that is no row")
+        return result, int(total) if total.isdigit() else None
+
+
+class PageSource(Protocol):
+    """Where `TableRows` gets its pages: the client, or a table in a test."""
+
+    async def page(
+        self, table: str, query: str, fields: str, size: int, offset: int
+    ) -> tuple[list[TableRow], int | None]:
+        """See `ServiceNowClient.page`."""
+
+
+class _Paging(Enum):
+    """How the next page is asked for, from the safest way to the last resort."""
+
+    BY_KEY = "sys_id>LAST, in order"
+    BY_OFFSET = "offset, in order"
+    UNORDERED = "offset, in whatever order the instance likes"
 
 
 class TableRows:
-    """The pages of one table, in the order of sys_id, each row once.
+    """The pages of one table, each row once. `fields` must name sys_id, by which pages are told apart.
 
-    Paging goes by key (`sys_id>LAST`), which holds when rows come and go; where the instance forbids range queries it
-    goes by offset. A page is short when access rules trim it, so only the reported total says where the end is.
+    Paging goes by key, which holds when rows come and go. Where the instance forbids range queries it goes by offset,
+    and where it forbids sorting as well, without order: then rows may be missed, which `reported` against `count`
+    tells. A page is short, even empty, when access rules trim it after the limit, so only the total that the instance
+    reports says where the end is.
     """
 
-    def __init__(self, client: ServiceNowClient, table: str, query: str, fields: str, limit: int | None) -> None:
-        self._client, self._table, self._query, self._fields = client, table, query, fields
-        self._limit = limit
-        self._size = min(PAGE_ROWS, limit or PAGE_ROWS)
+    def __init__(self, source: PageSource, table: str, query: str, fields: str) -> None:
+        self._source, self._table, self._query, self._fields = source, table, query, fields
+        self._size = PAGE_ROWS
+        self._paging, self._last, self._offset = _Paging.BY_KEY, "", 0
+        self._seen: set[str] = set()
         self.reported: int | None = None
+        self.count = 0
 
     async def __aiter__(self) -> AsyncIterator[list[TableRow]]:
-        last, offset, by_key = "", 0, True
-        while True:
-            query = f"sys_id>{last}^{self._query}^ORDERBYsys_id" if last and by_key else f"{self._query}^ORDERBYsys_id"
+        """The rows, page by page. Raises ReadError when the table cannot be read to its end."""
+        at_end = False
+        while not at_end:
             try:
-                rows, total = await self._read(query.lstrip("^"), 0 if by_key else offset)
+                rows, total = await self._read()
             except ReadError as failure:
-                if not (by_key and last and failure.state is DatasetState.DENIED):
+                if failure.state is not DatasetState.DENIED or not self._fall_back():
                     raise
-                by_key = False
                 continue
             if self.reported is None:
                 self.reported = total
-            fresh = [row for row in rows if str(row.get("sys_id", "")) > last]
+            at_end = not rows if total is None else self._offset + self._size >= total
+            is_whole = at_end and self._offset == 0 and not self._last
+            fresh = rows if is_whole else self._fresh(rows)
+            if not at_end:
+                self._move_on(rows, fresh)
             if fresh:
-                last = str(fresh[-1]["sys_id"])
+                self.count += len(fresh)
                 yield fresh
-            offset += self._size
-            remaining = total if by_key else (total or 0) - offset + self._size
-            at_end = remaining is not None and remaining <= self._size
-            if self._limit or at_end or (total is None and not rows):
-                return
-            if not fresh:
-                by_key = False
 
-    async def _read(self, query: str, offset: int) -> tuple[list[TableRow], int | None]:
+    def require_whole(self) -> None:
+        """After the last page. Raises ReadError (truncated) when rows of the table are hidden."""
+        if self.reported is not None and self.count < self.reported:
+            message = f"{self.count} of {self.reported} rows of {self._table} could be read"
+            raise ReadError(DatasetState.TRUNCATED, "hidden_rows", message)
+
+    async def _read(self) -> tuple[list[TableRow], int | None]:
+        parts = [self._query] if self._query else []
+        if self._paging is _Paging.BY_KEY and self._last:
+            parts.insert(0, f"sys_id>{self._last}")
+        if self._paging is not _Paging.UNORDERED:
+            parts.append("ORDERBYsys_id")
         while True:
             try:
-                return await self._client.page(self._table, query, self._fields, self._size, offset)
+                return await self._source.page(self._table, "^".join(parts), self._fields, self._size, self._offset)
             except ReadError as failure:
                 if not failure.can_halve or self._size <= SMALLEST_PAGE:
                     raise
                 self._size //= 2
+
+    def _fall_back(self) -> bool:
+        """Take the next way of paging after a refusal; False when there is none, or none that could help."""
+        if self._paging is _Paging.BY_KEY and self._last:
+            self._paging, self._offset = _Paging.BY_OFFSET, self.count
+            return True
+        if not self.count and self._paging is not _Paging.UNORDERED:
+            self._paging = _Paging.UNORDERED
+            return True
+        return False
+
+    def _fresh(self, rows: list[TableRow]) -> list[TableRow]:
+        if self._paging is _Paging.UNORDERED:
+            found = [row for row in rows if _sys_id(row) not in self._seen]
+            self._seen.update(map(_sys_id, found))
+            return found
+        return [row for row in rows if _sys_id(row) > self._last.lower()]
+
+    def _move_on(self, rows: list[TableRow], fresh: list[TableRow]) -> None:
+        if self._paging is _Paging.BY_KEY and rows and not fresh:
+            # The instance left the key out of its query, as it does with parts that it does not understand.
+            self._paging, self._offset = _Paging.BY_OFFSET, self.count
+        elif self._paging is _Paging.BY_KEY and fresh:
+            self._last, self._offset = str(fresh[-1]["sys_id"]), 0
+        else:
+            self._offset += self._size
+            self._last = str(fresh[-1]["sys_id"]) if fresh else self._last
+
+
+def _sys_id(row: TableRow) -> str:
+    """The record id, comparable as the database compares it. Raises ReadError when the row carries none."""
+    found = row.get("sys_id")
+    if not isinstance(found, str) or not found:
+        raise ReadError(DatasetState.DENIED, "no_sys_id", "a row comes without its sys_id, which is hidden")
+    return found.lower()
 
 
 def _error_text(answer: Answer) -> tuple[str, str | None]:

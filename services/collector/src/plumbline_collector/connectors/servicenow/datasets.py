@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from plumbline_contracts.events import Row
+from plumbline_contracts.events import AuditEntry, Row
 
 PRIVILEGED_ROLES = ("admin", "security_admin", "user_admin", "oauth_admin", "impersonator", "web_service_admin")
 ROLE_FIELDS = ["privileged_roles", "is_privileged", "is_admin"]
@@ -59,6 +59,14 @@ def _timestamp(text: str | None) -> str | None:
     return at.isoformat().replace("+00:00", "Z") if at else None
 
 
+def audit_entry(row: Mapping[str, Any]) -> AuditEntry | None:
+    """The last change of a sys_properties row; None when its date is withheld."""
+    at, name = moment(_text(row, "sys_updated_on")), _text(row, "name")
+    if at is None or name is None:
+        return None
+    return AuditEntry(at=at, actor=_text(row, "sys_updated_by") or "unknown", action=name, section="sys_properties")
+
+
 def plugin(row: Mapping[str, Any]) -> Row:
     """A row of `plugins`, from v_plugin or sys_plugins."""
     active = _text(row, "active")
@@ -87,31 +95,43 @@ class KnownOfUsers:
     def add_role(self, row: Mapping[str, Any]) -> None:
         """One sys_user_has_role row of a privileged role."""
         user, role = _text(row, "user"), _text(row, "role.name")
-        if self.roles is not None and user and role in PRIVILEGED_ROLES:
+        if user is None or role is None:
+            raise KeyError("user, role.name")
+        if self.roles is not None and role in PRIVILEGED_ROLES:
             self.roles[user] = self.roles.get(user, 0) | 1 << PRIVILEGED_ROLES.index(role)
+
+    @property
+    def has_administrators(self) -> bool:
+        """Whether any row was seen that gives the role admin; every instance has some."""
+        return any(mask & 1 << PRIVILEGED_ROLES.index("admin") for mask in (self.roles or {}).values())
 
     def add_factor(self, row: Mapping[str, Any]) -> None:
         """One user_multifactor_auth row."""
-        user = _text(row, "user")
-        if self.factors is not None and user and _flag(row, "validated"):
+        user, is_validated = _text(row, "user"), _flag(row, "validated")
+        if user is None or is_validated is None:
+            raise KeyError("user, validated")
+        if self.factors is not None and is_validated:
             self.factors.add(user)
+
+
+def _is_machine(row: Mapping[str, Any]) -> bool | None:
+    """Whether any sign says that nobody sits behind the account; None when none does and one is hidden."""
+    flags = (_flag(row, "web_service_access_only"), _flag(row, "internal_integration_user"))
+    if True in flags or _text(row, "identity_type") == "Machine":
+        return True
+    return None if None in flags else False
 
 
 def user(row: Mapping[str, Any], known: KnownOfUsers, started_at: datetime) -> Row:
     """A row of `users`, with everything that is known of its subject. Ages are whole days at `started_at`."""
     sys_id = _text(row, "sys_id") or ""
-    machine = bool(
-        _flag(row, "web_service_access_only")
-        or _flag(row, "internal_integration_user")
-        or _text(row, "identity_type") == "Machine"
-    )
     created, last = moment(_text(row, "sys_created_on")), moment(_text(row, "last_login_time"))
     found: Row = {
         "sys_id": sys_id,
         "user_name": _text(row, "user_name"),
         "is_locked_out": _flag(row, "locked_out"),
         "is_web_service_only": _flag(row, "web_service_access_only"),
-        "is_integration": machine,
+        "is_integration": _is_machine(row),
         "has_logged_in": last is not None if "last_login_time" in row else None,
     }
     if "sso_source" in row:

@@ -1,18 +1,19 @@
 """Which ServiceNow tables give which datasets."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from plumbline_contracts.datasets import datasets as schemas_of
-from plumbline_contracts.events import AuditEntry, DatasetState, DatasetSummary, MissingField, Product
+from plumbline_contracts.events import AuditEntry, DatasetState, DatasetSummary, MissingField, Product, Row
 
 from plumbline_collector.connectors import summaries
 from plumbline_collector.connectors.ports import ChangeMarker, CollectionReport, DatasetSink
+from plumbline_collector.connectors.rows import RowWriter, typed
 from plumbline_collector.connectors.servicenow import datasets
-from plumbline_collector.connectors.servicenow.client import ServiceNowClient, TableRow
+from plumbline_collector.connectors.servicenow.client import ServiceNowClient, TableRow, TableRows
 from plumbline_collector.errors import ReadError
 
 SCHEMAS = schemas_of(Product.SERVICENOW)
@@ -28,6 +29,10 @@ USER_FIELDS = (
 )
 ROLE_QUERY = f"role.nameIN{','.join(datasets.PRIVILEGED_ROLES)}^state=active"
 WATCHED = ("sys_properties", "sysevent_script_action")
+WATCHED_ROWS = 100
+"""How many of the newest rows a look for changes takes, to find the newest that a snapshot would hold."""
+AUDIT_ENTRIES = 50
+LOGIN_FIELDS = ["has_logged_in", "idle_days"]
 
 
 @cache
@@ -55,12 +60,12 @@ class ServiceNowConnector:
     async def collect(self, sink: DatasetSink, started_at: datetime) -> CollectionReport:
         """Read every dataset. See `ports.Connector`."""
         await self._client.authenticate()
-        properties = await self._reading("system_properties", self._properties, sink)
+        properties = await self._properties(sink)
         found = [self._instance(sink, properties), properties]
-        found.append(await self._reading("plugins", self._plugins, sink))
-        found.append(await self._reading("script_actions", self._script_actions, sink))
+        found.append(await self._plugins(sink))
+        found.append(await self._script_actions(sink))
         found.append(await self._users(sink, started_at))
-        newest = sorted(self._changes, key=lambda entry: entry.at, reverse=True)[:50]
+        newest = sorted(self._changes, key=lambda entry: entry.at, reverse=True)[:AUDIT_ENTRIES]
         return CollectionReport(found, newest, self._build.get("glide.war"))
 
     async def check(self) -> list[DatasetSummary]:
@@ -83,17 +88,23 @@ class ServiceNowConnector:
         return found
 
     async def latest_change(self) -> ChangeMarker:
-        """The newest `sys_updated_on` of the settings tables, and how many rows they have (a deletion moves it)."""
-        marks = []
-        for table in WATCHED:
-            try:
-                rows, total = await self._client.page(table, "ORDERBYDESCsys_updated_on", "sys_id,sys_updated_on", 1, 0)
-            except ReadError as failure:
-                if failure.state is not DatasetState.DENIED:
-                    raise
-                rows, total = [], None
-            marks.append(f"{rows[0].get('sys_updated_on') if rows else '-'}/{total}")
-        return ChangeMarker(" ".join(marks))
+        """The newest change of a row that a snapshot holds, and how many rows the tables have (a deletion moves it).
+
+        The platform itself writes properties all the time; those that no snapshot holds are passed over.
+        """
+        wanted = {"sys_properties": {*BUILD_PROPERTIES, *names("property_names.txt")}}
+        return ChangeMarker(" ".join([await self._newest(table, wanted.get(table)) for table in WATCHED]))
+
+    async def _newest(self, table: str, wanted: set[str] | None) -> str:
+        fields, size = ("sys_id,name,sys_updated_on", WATCHED_ROWS) if wanted else ("sys_id,sys_updated_on", 1)
+        try:
+            rows, total = await self._client.page(table, "ORDERBYDESCsys_updated_on", fields, size, 0)
+        except ReadError as failure:
+            if failure.state is not DatasetState.DENIED:
+                raise
+            return "-/None"
+        moments = [str(row.get("sys_updated_on")) for row in rows if wanted is None or row.get("name") in wanted]
+        return f"{max(moments, default='-')}/{total}"
 
     async def _probe(self, name: str, table: str, query: str) -> DatasetSummary:
         try:
@@ -104,39 +115,35 @@ class ServiceNowConnector:
             return summaries.failed(SCHEMAS[name], _empty(table))
         return summaries.read(SCHEMAS[name], 1)
 
-    async def _reading(
-        self, name: str, read: Callable[[DatasetSink], Awaitable[DatasetSummary]], sink: DatasetSink
-    ) -> DatasetSummary:
-        try:
-            return await read(sink)
-        except ReadError as failure:
-            return summaries.failed(SCHEMAS[name], failure)
-
-    async def _all(self, table: str, query: str, fields: str) -> tuple[list[TableRow], int]:
-        """All rows of a small selection, and how many the instance counts."""
-        pages = await self._client.rows(table, query, fields)
-        rows = [row async for page in pages for row in page]
-        return rows, max(pages.reported or 0, len(rows))
+    async def _read(self, writer: RowWriter, make: Callable[[Mapping[str, Any]], Row], *selection: str) -> TableRows:
+        """Read a selection (table, query, fields) to its end into a writer."""
+        pages = self._client.rows(*selection)
+        async for rows in pages:
+            self._remember(selection[0], rows)
+            writer.write(make, rows)
+        return pages
 
     async def _properties(self, sink: DatasetSink) -> DatasetSummary:
-        count = reported = 0
-        for group in _in_groups((*BUILD_PROPERTIES, *names("property_names.txt"))):
-            rows, total = await self._all("sys_properties", f"nameIN{group}", PROPERTY_FIELDS)
-            sink.add("system_properties", [datasets.system_property(row) for row in rows])
-            self._remember(rows)
-            count, reported = count + len(rows), reported + total
-        if not count:
-            raise _empty("sys_properties")
-        return summaries.read(SCHEMAS["system_properties"], count, reported=reported)
+        writer, reported = RowWriter(SCHEMAS["system_properties"], sink), 0
+        try:
+            for group in _in_groups((*BUILD_PROPERTIES, *names("property_names.txt"))):
+                selection = ("sys_properties", f"nameIN{group}", PROPERTY_FIELDS)
+                pages = await self._read(writer, datasets.system_property, *selection)
+                reported += max(pages.reported or 0, pages.count)
+            if not writer.count:
+                raise _empty("sys_properties")
+        except ReadError as failure:
+            return writer.failed(failure)
+        return writer.summary(reported=reported)
 
-    def _remember(self, rows: list[TableRow]) -> None:
+    def _remember(self, table: str, rows: list[TableRow]) -> None:
+        """Keep what the properties say of the build, and the newest changes."""
+        if table != "sys_properties":
+            return
         for row in rows:
             if row.get("name") in BUILD_PROPERTIES:
                 self._build[str(row["name"])] = str(row.get("value", ""))
-            at = datasets.moment(row.get("sys_updated_on"))
-            if at is not None:
-                actor, name = str(row.get("sys_updated_by") or "unknown"), str(row.get("name"))
-                self._changes.append(AuditEntry(at=at, actor=actor, action=name, section="sys_properties"))
+        self._changes += [entry for entry in typed(datasets.audit_entry, rows) if entry is not None]
 
     def _instance(self, sink: DatasetSink, properties: DatasetSummary) -> DatasetSummary:
         schema = SCHEMAS["instance"]
@@ -152,42 +159,51 @@ class ServiceNowConnector:
         return summaries.read(schema, 1)
 
     async def _plugins(self, sink: DatasetSink) -> DatasetSummary:
-        group = ",".join(names("plugin_ids.txt"))
+        writer, group = RowWriter(SCHEMAS["plugins"], sink), ",".join(names("plugin_ids.txt"))
         try:
-            rows, total = await self._all("v_plugin", f"idIN{group}", PLUGIN_FIELDS)
+            try:
+                pages = await self._read(writer, datasets.plugin, "v_plugin", f"idIN{group}", PLUGIN_FIELDS)
+            except ReadError as failure:
+                if failure.state is not DatasetState.UNSUPPORTED:
+                    raise
+                pages = await self._read(writer, datasets.plugin, "sys_plugins", f"sourceIN{group}", PLUGIN_FIELDS)
+            if not writer.count:
+                raise _empty("v_plugin")
         except ReadError as failure:
-            if failure.state is not DatasetState.UNSUPPORTED:
-                raise
-            rows, total = await self._all("sys_plugins", f"sourceIN{group}", PLUGIN_FIELDS)
-        if not total:
-            raise _empty("v_plugin")
-        sink.add("plugins", [datasets.plugin(row) for row in rows])
-        return summaries.read(SCHEMAS["plugins"], len(rows), reported=total)
+            return writer.failed(failure)
+        return writer.summary(reported=pages.reported)
 
     async def _script_actions(self, sink: DatasetSink) -> DatasetSummary:
-        query = f"sys_idIN{','.join(SCRIPT_ACTIONS)}"
-        rows, total = await self._all("sysevent_script_action", query, "sys_id,name,active")
-        sink.add("script_actions", [datasets.script_action(row) for row in rows])
-        return summaries.read(SCHEMAS["script_actions"], len(rows), reported=total)
+        writer, query = RowWriter(SCHEMAS["script_actions"], sink), f"sys_idIN{','.join(SCRIPT_ACTIONS)}"
+        selection = ("sysevent_script_action", query, "sys_id,name,active")
+        try:
+            pages = await self._read(writer, datasets.script_action, *selection)
+        except ReadError as failure:
+            return writer.failed(failure)
+        return writer.summary(reported=pages.reported)
 
     async def _users(self, sink: DatasetSink, started_at: datetime) -> DatasetSummary:
-        schema, known, count = SCHEMAS["users"], datasets.KnownOfUsers(), 0
+        writer, known = RowWriter(SCHEMAS["users"], sink), datasets.KnownOfUsers()
+        logins = _Logins(writer, partial(datasets.user, known=known, started_at=started_at))
         try:
             missing = await self._joins(known)
-            pages = await self._client.rows("sys_user", "active=true", USER_FIELDS)
+            pages = self._client.rows("sys_user", "active=true", USER_FIELDS)
             async for rows in pages:
-                sink.add("users", [datasets.user(row, known, started_at) for row in rows])
-                count += len(rows)
-            if not count:
+                logins.write(rows)
+            if not writer.count:
                 raise _empty("sys_user")
         except ReadError as failure:
-            return summaries.failed(schema, failure).model_copy(update={"row_count": count})
-        return summaries.read(schema, count, reported=pages.reported, missing=missing)
+            return writer.failed(failure)
+        return writer.summary(reported=pages.reported, missing=missing + logins.missing())
 
     async def _joins(self, known: datasets.KnownOfUsers) -> list[MissingField]:
+        """Read what the joins need; what cannot be read becomes None in `known`, and its fields are returned."""
         missing: list[MissingField] = []
         try:
             await self._join("sys_user_has_role", ROLE_QUERY, "sys_id,user,role.name", known.add_role)
+            if not known.has_administrators:
+                message = "sys_user_has_role shows no administrator, and every instance has one"
+                raise ReadError(DatasetState.DENIED, "no_rows", message)
         except ReadError as failure:
             known.roles = None
             missing += summaries.missing_fields(SCHEMAS["users"], datasets.ROLE_FIELDS, failure)
@@ -198,15 +214,32 @@ class ServiceNowConnector:
             missing += summaries.missing_fields(SCHEMAS["users"], datasets.MFA_FIELDS, failure)
         return missing
 
-    async def _join(self, table: str, query: str, fields: str, add: Callable[[TableRow], Any]) -> None:
-        pages, count = await self._client.rows(table, query, fields), 0
+    async def _join(self, table: str, query: str, fields: str, add: Callable[[Mapping[str, Any]], None]) -> None:
+        pages = self._client.rows(table, query, fields)
         async for rows in pages:
-            for row in rows:
-                add(row)
-            count += len(rows)
-        if pages.reported is not None and count < pages.reported:
-            message = f"{count} of {pages.reported} rows of {table} could be read"
-            raise ReadError(DatasetState.TRUNCATED, "hidden_rows", message)
+            typed(add, rows)
+        pages.require_whole()
+
+
+class _Logins:
+    """Writes users, and notices when the dates of all their logins are withheld: then every one comes empty."""
+
+    def __init__(self, writer: RowWriter, make: Callable[[Mapping[str, Any]], Row]) -> None:
+        self._writer, self._make = writer, make
+        self._has_any = False
+
+    def write(self, rows: list[TableRow]) -> None:
+        """One page of sys_user."""
+        self._has_any = self._has_any or any(row.get("last_login_time") for row in rows)
+        self._writer.write(self._make, rows)
+
+    def missing(self) -> list[MissingField]:
+        """The fields made of the dates, when no user has any."""
+        if self._has_any or not self._writer.count:
+            return []
+        message = "last_login_time is empty for every user, so it is hidden from the collector's user"
+        failure = ReadError(DatasetState.DENIED, "no_value", message)
+        return summaries.missing_fields(SCHEMAS["users"], LOGIN_FIELDS, failure)
 
 
 def _empty(table: str) -> ReadError:
