@@ -184,7 +184,7 @@ class ChunkRange(Event):
     first_offset: int = Field(ge=0)
     last_offset: int = Field(ge=0)
     chunk_count: int = Field(ge=1)
-    digest: str = Field(description="`digests.ChunkDigest` over the chunk values in order, hex")
+    digest: str = Field(description="`ids.ChunkDigest` over the chunk values in order, hex")
 
 
 class AuditEntry(Event):

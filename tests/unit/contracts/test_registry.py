@@ -4,6 +4,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 import structlog
@@ -51,11 +52,16 @@ def test_sasl_needs_credentials() -> None:
         KafkaSettings(kafka_security_protocol="SASL_SSL")
 
 
+@pytest.fixture(params=["json", "console"])
+def form(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-def log_lines() -> Iterator[io.StringIO]:
+def log_lines(form: Literal["json", "console"]) -> Iterator[io.StringIO]:
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
-    logs.configure("collector", form="json", level="info")
+    logs.configure("collector", form=form, level="info")
     stream = io.StringIO()
     handler = root.handlers[0]
     assert isinstance(handler, logging.StreamHandler)
@@ -67,6 +73,7 @@ def log_lines() -> Iterator[io.StringIO]:
     structlog.contextvars.clear_contextvars()
 
 
+@pytest.mark.parametrize("form", ["json"])
 def test_log_lines_are_json_and_hold_no_secret(log_lines: io.StringIO) -> None:
     structlog.get_logger("x").info("token renewed", tenant="contoso", access_token="abc", client_secret="def")
     line = json.loads(log_lines.getvalue())
@@ -74,3 +81,16 @@ def test_log_lines_are_json_and_hold_no_secret(log_lines: io.StringIO) -> None:
     assert (line["tenant"], line["service"], line["level"]) == ("contoso", "collector", "info")
     assert "abc" not in log_lines.getvalue()
     assert "def" not in log_lines.getvalue()
+
+
+def test_a_traceback_shows_no_local_variable(log_lines: io.StringIO) -> None:
+    def login(password: str) -> None:
+        raise ValueError(f"refused after {len(password)} letters")
+
+    try:
+        login("".join(["hunter", "2"]))
+    except ValueError:
+        structlog.get_logger("x").exception("login failed")
+    assert "refused after 7 letters" in log_lines.getvalue()
+    assert "login" in log_lines.getvalue()
+    assert "hunter2" not in log_lines.getvalue()
