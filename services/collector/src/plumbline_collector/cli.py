@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-from plumbline_contracts import ids
+from plumbline_contracts import ids, logs
 from plumbline_contracts.events import DatasetState, DatasetSummary, RequestReason
 from plumbline_contracts.files import data_folder
 from plumbline_contracts.kafka import KafkaSettings
@@ -50,6 +50,8 @@ def _load(path: Path) -> list[Connection]:
 
 
 def _do(work: Coroutine[Any, Any, T]) -> T:
+    """Run `work`; what it logs goes to standard error, so that standard output holds the answer alone."""
+    logs.configure("collector", form="console", level="error")
     try:
         return asyncio.run(work)
     except (CollectorError, SpoolError) as error:

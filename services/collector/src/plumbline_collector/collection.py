@@ -61,7 +61,8 @@ async def collect(
     """Read an instance into a spool.
 
     Raises CollectorError when the connection as a whole fails, or when nothing at all could be read for passing
-    reasons, unless `keep_unread`; SpoolError when the file cannot be written. The file is whole only on return.
+    reasons; SpoolError when the file cannot be written. The file is whole only on return. With `keep_unread` a
+    connection that fails after its login gives a snapshot too, with the states that tell.
     """
     snapshot_id = ids.snapshot_id(connection.tenant, connection.instance, request_id)
     with SpoolWriter(
@@ -71,7 +72,7 @@ async def collect(
         product=connection.product,
         snapshot_id=snapshot_id,
     ) as spool:
-        marker, report = await _read(connection, spool, budget, started_at)
+        marker, report = await _read(connection, spool, budget, started_at, is_lenient=keep_unread)
         if not keep_unread:
             _refuse_nothing(connection, report)
         spool.flush()
@@ -81,11 +82,11 @@ async def collect(
 
 
 async def _read(
-    connection: Connection, spool: SpoolWriter, budget: CallBudget, started_at: datetime
+    connection: Connection, spool: SpoolWriter, budget: CallBudget, started_at: datetime, *, is_lenient: bool
 ) -> tuple[str | None, CollectionReport]:
     """The change marker, taken first so that whatever moves later is seen as a change, and the report."""
     try:
-        async with open_connector(connection, budget) as connector:
+        async with open_connector(connection, budget, is_lenient=is_lenient) as connector:
             marker = await _marker(connector)
             return marker, await connector.collect(spool, started_at)
     except ReadError as error:

@@ -13,8 +13,8 @@ from plumbline_collector.connectors.servicenow.plan import BUILD_PROPERTIES, NAM
 
 SALESFORCE_PAGE_ROWS = 2000
 METHODS_PAGE_ROWS = 500
-SALESFORCE_SINGLE_READS = 4
-"""Organization, security settings, remote sites, audit trail."""
+SALESFORCE_SINGLE_READS = 5
+"""Organization, security settings, remote sites, the caller's own rights, audit trail."""
 SERVICENOW_SINGLE_READS = 2
 """Plugins, script actions."""
 _DAY = timedelta(days=1)

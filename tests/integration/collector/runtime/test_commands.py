@@ -11,6 +11,8 @@ import pytest
 
 from tests.integration.collector.runtime.service import BIN, SECRET, SECRET_VARIABLE, Org, entry, simulated, write
 
+BASIC = {"method": "basic", "username": "integration@example.com", "password": {"env": SECRET_VARIABLE}}
+
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
@@ -77,6 +79,30 @@ def test_a_snapshot_is_written_even_if_every_dataset_failed(file: Path, salesfor
     assert done.returncode == 0, done.stderr
     (completed,) = lines(out)
     assert {d["state"] for d in completed["datasets"]} == {"error"}
+
+
+@pytest.mark.parametrize("auth", [None, BASIC])
+def test_an_instance_that_falls_asleep_half_way_gives_a_file_with_what_was_read(
+    file: Path, servicenow: Org, tmp_path: Path, auth: dict[str, Any] | None
+) -> None:
+    servicenow.fault({"kind": "hibernation", "match": "table/sys_user?", "times": -1})
+    write(file, entry("snow", servicenow.url, "servicenow", **({"auth": auth} if auth else {})))
+    out = tmp_path / "snow.ndjson"
+    done = snapshot(file, "snow", out)
+    assert done.returncode == 0, done.stderr
+    states = {d["name"]: (d["state"], d.get("error", {}).get("message", "")) for d in lines(out)[-1]["datasets"]}
+    assert states["system_properties"] == ("ok", "")
+    assert states["users"][0] == "error"
+    assert "hibernating" in states["users"][1]
+
+
+def test_a_wrong_password_gives_no_file(file: Path, servicenow: Org, tmp_path: Path) -> None:
+    auth = {"method": "basic", "username": "integration", "password": {"env": "PATH"}}
+    write(file, entry("snow", servicenow.url, "servicenow", auth=auth))
+    done = snapshot(file, "snow", tmp_path / "snow.ndjson")
+    assert done.returncode == 1
+    assert "refused" in done.stderr
+    assert not (tmp_path / "snow.ndjson").exists()
 
 
 @pytest.mark.parametrize(

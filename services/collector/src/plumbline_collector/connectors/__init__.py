@@ -15,16 +15,18 @@ from plumbline_collector.connectors.servicenow.plan import ServiceNowConnector
 
 
 @asynccontextmanager
-async def open_connector(connection: Connection, budget: CallBudget) -> AsyncIterator[Connector]:
-    """A connector for a connection. Opening it sends nothing."""
+async def open_connector(
+    connection: Connection, budget: CallBudget, *, is_lenient: bool = False
+) -> AsyncIterator[Connector]:
+    """A connector for a connection. Opening it sends nothing. `is_lenient`: see `SaasClient`."""
     if connection.product is Product.SALESFORCE:
-        salesforce = SalesforceClient(connection, budget)
+        salesforce = SalesforceClient(connection, budget, is_lenient=is_lenient)
         try:
             yield SalesforceConnector(salesforce)
         finally:
             await salesforce.close()
     else:
-        servicenow = ServiceNowClient(connection, budget)
+        servicenow = ServiceNowClient(connection, budget, is_lenient=is_lenient)
         try:
             yield ServiceNowConnector(servicenow)
         finally:

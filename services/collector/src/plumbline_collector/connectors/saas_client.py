@@ -16,7 +16,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 
 from plumbline_collector.budget import CallBudget
 from plumbline_collector.connections import Connection, SecretError
-from plumbline_collector.errors import CredentialsError, ReadError, UnreachableError
+from plumbline_collector.errors import CollectorError, CredentialsError, ReadError, UnreachableError
 from plumbline_collector.network import CheckedTransport, no_cookies
 
 log = structlog.get_logger(__name__)
@@ -28,6 +28,8 @@ TIMEOUT = httpx.Timeout(connect=10, read=75, write=10, pool=60)
 ATTEMPTS = 4
 LONGEST_WAIT_SECONDS = 30.0
 TRANSIENT = frozenset({420, 429, 500, 502, 503, 504})
+WITHOUT_TOKEN = ("basic", "api_key")
+"""Methods whose login sends nothing of its own, so that only an answer shows whether it works."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,11 @@ class SaasClient(ABC):
 
     token_path: ClassVar[str]
 
-    def __init__(self, connection: Connection, budget: CallBudget) -> None:
+    def __init__(self, connection: Connection, budget: CallBudget, *, is_lenient: bool = False) -> None:
+        """With `is_lenient`, what would end the collection once the login has worked only ends a dataset."""
         self.connection = connection
         self.budget = budget
+        self._is_lenient, self._is_admitted = is_lenient, False
         self.base = connection.url.rstrip("/")
         self._authorization: dict[str, str] | None = None
         self._login = asyncio.Lock()
@@ -126,6 +130,7 @@ class SaasClient(ABC):
             if self._authorization is None:
                 try:
                     self._authorization = await self._login_headers()
+                    self._is_admitted = self._is_admitted or self.connection.auth.method not in WITHOUT_TOKEN
                 except SecretError as error:
                     raise CredentialsError(f"{self.connection.label}: {error}") from error
                 except ReadError as error:
@@ -145,6 +150,10 @@ class SaasClient(ABC):
                     return await self._once(url, params, headers or {})
         except TransientError as error:
             raise ReadError(DatasetState.ERROR, error.code, str(error)) from error
+        except CollectorError as error:
+            if not (self._is_lenient and self._is_admitted):
+                raise
+            raise ReadError(DatasetState.ERROR, "connection", str(error)) from error
         raise AssertionError("tenacity ends with an answer or an error")
 
     def _attempts(self) -> AsyncRetrying:
@@ -191,6 +200,7 @@ class SaasClient(ABC):
                 raise CredentialsError(f"{self.connection.label}: a fresh login is refused too (HTTP {answer.status})")
         if refusal := self._refusal(answer):
             raise refusal
+        self._is_admitted = True
         return answer
 
     async def post_token(self, form: Mapping[str, str]) -> Answer:
