@@ -86,6 +86,7 @@ async def _endless() -> Any:  # noqa: ANN401 - an async iterator of bytes
     yield b'{"records":['
     while True:
         yield b'{"padding":"' + b"x" * 65536 + b'"},'
+        await asyncio.sleep(0)  # lets the server notice that the client has gone
 
 
 class FaultLayer:

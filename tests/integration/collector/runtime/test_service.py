@@ -131,7 +131,7 @@ def test_a_token_endpoint_that_asks_to_wait_for_an_hour_stops_nobody_else(
     write(fleet.connections, entry("snow", servicenow.url, "servicenow"), entry("sf", salesforce.url))
     collector = fleet.start()
     status = fleet.wait_for_health("snow", Health.FAILED)
-    assert "login failed" in status.message
+    assert "the token request failed" in status.message
     assert "3600" in status.message
     fleet.wait_for_health("sf", Health.HEALTHY)
     assert collector.is_running

@@ -262,7 +262,7 @@ def _transient(answer: Answer) -> Exception:
     seconds = float(retry_after) if retry_after.isdigit() else None
     code = f"http_{answer.status}"
     if seconds is not None and seconds > LONGEST_WAIT_SECONDS:
-        message = f"the product asks to wait {seconds:.0f} s (HTTP {answer.status}); the dataset is read next time"
+        message = f"the product asks to wait {seconds:.0f} s (HTTP {answer.status}); it is asked again next time"
         return ReadError(DatasetState.ERROR, code, message)
     return TransientError(f"HTTP {answer.status} after {ATTEMPTS} attempts", code=code, retry_after=seconds)
 
