@@ -1,52 +1,144 @@
-"""The catalogue as a whole: every control's cases, unique ids, Microsoft's points."""
+"""The catalogue as a whole: what it judges, Microsoft's ids and points, and cases that notice every wrong judgement."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
-from plumbline_contracts.events import Product
+from plumbline_collector.connectors.servicenow.plan import SCRIPT_ACTIONS, names
+from plumbline_contracts.events import Outcome, Product, Severity
 from plumbline_evaluator import casework
 from plumbline_evaluator.catalogue.loading import Catalogue, load
-from plumbline_evaluator.catalogue.model import Control
+from plumbline_evaluator.catalogue.model import Control, PropertyCheck, RowCheck
+
+from tests.unit.controls import microsoft
+from tests.unit.controls.mutants import mutants
 
 FOLDER = Path(__file__).parents[3] / "controls"
 CATALOGUE: Catalogue = load(FOLDER)
 CONTROLS = sorted(CATALOGUE.controls.values(), key=lambda control: control.id)
+JUDGED = [control for control in CONTROLS if control.check]
+OF_MICROSOFT = [control for control in CONTROLS if any(alias.startswith("MDA_") for alias in control.aliases)]
+OURS = [control for control in CONTROLS if control not in OF_MICROSOFT]
+WITH_PROPERTY = [
+    (control, check) for control in CONTROLS for check in control.leaves().values() if isinstance(check, PropertyCheck)
+]
 
 
-@pytest.mark.parametrize("control", CONTROLS, ids=lambda control: control.id)
+@pytest.mark.parametrize("control", JUDGED, ids=lambda control: control.id)
 def test_every_case_gives_what_it_says(control: Control) -> None:
     assert [f"{failure.case}: {failure.message}" for failure in casework.run_cases(control)] == []
 
 
+@pytest.mark.parametrize("control", JUDGED, ids=lambda control: control.id)
+def test_a_judgement_that_is_wrong_in_one_place_fails_a_case(control: Control) -> None:
+    changed = list(mutants(control))
+    assert changed
+    assert [mutant.change for mutant in changed if not any(casework.run_cases(mutant.control))] == []
+
+
+@pytest.mark.parametrize("control", JUDGED, ids=lambda control: control.id)
+def test_every_control_has_a_case_that_cannot_be_judged_and_says_why(control: Control) -> None:
+    unknown = [case for case in control.cases if case.expect.outcome is Outcome.UNKNOWN]
+    assert unknown
+    assert [case.name for case in unknown if case.expect.reason is None] == []
+
+
 @pytest.mark.parametrize(
-    ("product", "prefix", "count", "points"),
-    [(Product.SALESFORCE, "MDA_SF_", 29, 127), (Product.SERVICENOW, "MDA_SNOW_", 22, 114)],
+    ("product", "prefix", "theirs", "points"),
+    [
+        (Product.SALESFORCE, "MDA_SF_", microsoft.SALESFORCE, 127),
+        (Product.SERVICENOW, "MDA_SNOW_", microsoft.SERVICENOW, 114),
+    ],
 )
-def test_microsofts_controls_are_all_there_with_their_points(
-    product: Product, prefix: str, count: int, points: float
+def test_microsofts_controls_are_all_there_with_category_and_points(
+    product: Product, prefix: str, theirs: dict[str, tuple[str, int]], points: float
 ) -> None:
-    mine = [control for control in CONTROLS if any(alias.startswith(prefix) for alias in control.aliases)]
-    assert {control.product for control in mine} == {product}
-    assert len(mine) == count
+    mine = [control for control in OF_MICROSOFT if control.product is product]
+    assert {
+        alias: (control.category, control.points)
+        for control in mine
+        for alias in control.aliases
+        if alias.startswith(prefix)
+    } == theirs
+    assert len(mine) == len(theirs)
     assert sum(control.points for control in mine) == points
 
 
 @pytest.mark.parametrize("product", list(Product))
 def test_every_product_has_population_controls_beside_microsofts(product: Product) -> None:
-    mine = [c for c in CONTROLS if c.product is product and not c.aliases and c.check]
-    assert len([control for control in mine if control.check and control.check.kind in ("rows", "count")]) >= 3
-
-
-@pytest.mark.parametrize("control", CONTROLS, ids=lambda control: control.id)
-def test_every_control_tells_an_administrator_what_to_do(control: Control) -> None:
-    assert len(control.remediation.steps) >= 2
-    assert control.remediation.verify
-    assert control.remediation.links
-    assert control.description != control.rationale
-    assert control.title[0].isupper() or control.title[0].isdigit()
+    kinds = [control.check.kind for control in OURS if control.product is product and control.check]
+    assert sum(kind in ("rows", "count") for kind in kinds) >= 3
 
 
 def test_default_deny_must_be_deny() -> None:
     control = next(control for control in CONTROLS if "MDA_SNOW_smDefaultMode" in control.aliases)
     failing = [case for case in control.cases if "true fails" in case.name]
     assert [case.expect.outcome for case in failing] == ["FAIL"]
+
+
+def test_nothing_is_judged_or_named_twice() -> None:
+    checks = [
+        (control.product, check.model_dump_json(exclude={"expected", "observed"}))
+        for control in CONTROLS
+        for check in control.leaves().values()
+    ]
+    for named in (checks, [c.title.casefold() for c in CONTROLS], [a.casefold() for c in CONTROLS for a in c.aliases]):
+        assert [name for name, count in Counter(named).items() if count > 1] == []
+
+
+@pytest.mark.parametrize("control", OURS, ids=lambda control: control.id)
+def test_severity_follows_the_points_where_the_points_are_ours(control: Control) -> None:
+    """Microsoft's points do not follow the vendors' classes of risk, which the severity of those controls keeps."""
+    scale = [(9, Severity.CRITICAL), (7, Severity.HIGH), (4, Severity.MEDIUM), (1, Severity.LOW)]
+    assert control.severity is next(severity for least, severity in scale if control.points >= least)
+
+
+@pytest.mark.parametrize("control", CONTROLS, ids=lambda control: control.id)
+def test_only_what_is_worth_no_points_is_informational(control: Control) -> None:
+    assert (control.severity is Severity.INFORMATIONAL) == (control.points == 0)
+
+
+def _used_params(control: Control) -> set[str]:
+    texts: list[str] = []
+    for check in control.leaves().values():
+        texts += [str(getattr(check, name, "")) for name in ("passes", "where", "bands")]
+    return {name for name in control.params if any(f"params.{name}" in text for text in texts)}
+
+
+@pytest.mark.parametrize("control", [c for c in CONTROLS if c.params], ids=lambda control: control.id)
+def test_every_parameter_is_used_and_bounded(control: Control) -> None:
+    assert _used_params(control) == set(control.params)
+    for param in control.params.values():
+        assert param.type == "int"
+        assert isinstance(param.minimum, int)
+        assert isinstance(param.maximum, int)
+        assert param.minimum < param.maximum
+        assert param.problem_with(param.minimum - 1)
+        assert param.problem_with(param.maximum + 1)
+
+
+@pytest.mark.parametrize("control", [c for c in OF_MICROSOFT if c.params], ids=lambda control: control.id)
+def test_a_parameter_only_tightens_microsofts_condition(control: Control) -> None:
+    for name, param in control.params.items():
+        assert param.default == (param.maximum if name.startswith("max_") else param.minimum), name
+
+
+def test_the_collector_reads_whatever_servicenow_controls_name() -> None:
+    rows = [check for control in CONTROLS for check in control.leaves().values() if isinstance(check, RowCheck)]
+    read = {*names("plugin_ids.txt"), *SCRIPT_ACTIONS}
+    assert {check.property for _, check in WITH_PROPERTY} - {*names("property_names.txt")} == set()
+    assert {check.key for check in rows} - read == set()
+
+
+@pytest.mark.parametrize(("control", "check"), WITH_PROPERTY, ids=[control.id for control, _ in WITH_PROPERTY])
+def test_every_property_has_cases_for_the_ways_in_which_rows_come(control: Control, check: PropertyCheck) -> None:
+    given = [case.given.get("system_properties") for case in control.cases]
+    rows = [row for listed in given if isinstance(listed, list) for row in listed if isinstance(row, dict)]
+    values = [str(row.get("value")) for row in rows if "value" in row]
+    assert [] in given, "absent"
+    assert any(isinstance(listed, list) and len(listed) > 1 for listed in given), "two rows of one name"
+    assert any("value" not in row for row in rows), "a hidden value"
+    assert "" in values, "an empty value"
+    assert any(value != value.strip() for value in values), "blanks around the value"
+    if check.type != "int":
+        assert any(value.strip() != value.strip().lower() for value in values), "odd casing"
