@@ -1,11 +1,13 @@
 """Waiting for a condition with a deadline, and ports that are free."""
 
+import os
 import socket
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+PORTS_OF_A_WORKER = 500
 
 
 def until(condition: Callable[[], T | None], *, within_seconds: float, what: str) -> T:
@@ -26,8 +28,10 @@ def free_port() -> int:
 
 
 def free_port_base(count: int = 20) -> int:
-    """The first of `count` consecutive loopback ports that nobody listens on now."""
-    for base in range(27000, 32000, count):
+    """The first of `count` consecutive loopback ports that nobody listens on now, in this test process's own range."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = 27000 + worker * PORTS_OF_A_WORKER
+    for base in range(first, first + PORTS_OF_A_WORKER, count):
         if all(_is_free(port) for port in range(base, base + count)):
             return base
     raise AssertionError(f"no {count} consecutive free ports")
