@@ -17,7 +17,10 @@ Identifier = Annotated[str, Field(pattern=ID_PATTERN)]
 
 
 def _as_utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("lies outside of the calendar once it is UTC") from error
 
 
 def _as_rfc3339(moment: datetime) -> str:

@@ -1,5 +1,6 @@
 """Creates the topics of the registry on a broker and says where a topic differs from it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -12,6 +13,10 @@ from plumbline_contracts.topics import Topic, registry
 
 class ProvisioningError(RuntimeError):
     """The broker refused a topic; the message names the topic and the broker's reason."""
+
+
+class MissingTopicsError(RuntimeError):
+    """Topics that a service needs are not on the broker; the message names them and the command that makes them."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,16 @@ async def create_topics(settings: KafkaSettings, *, replication_factor: int | No
         await admin.close()
     wrong = [line for name in present for line in _differences(wanted[name], name, counts[name], configs[name])]
     return Provisioned(created=created, differences=wrong)
+
+
+async def require_topics(admin: AIOKafkaAdminClient, settings: KafkaSettings, names: Iterable[str]) -> None:
+    """Raises MissingTopicsError when one of `names` does not exist under the prefix. `admin` is started."""
+    missing = sorted({settings.topic(name) for name in names} - set(await admin.list_topics()))
+    if missing:
+        raise MissingTopicsError(
+            f"the broker at {settings.kafka_bootstrap} shows no topic {', '.join(missing)}; "
+            "create the topics with `contracts topics create`, or check PLUMBLINE_TOPIC_PREFIX and the ACLs"
+        )
 
 
 async def _create(admin: AIOKafkaAdminClient, new: list[NewTopic]) -> list[str]:

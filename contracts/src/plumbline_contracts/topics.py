@@ -11,6 +11,8 @@ from plumbline_contracts.files import data_folder
 
 DEFAULT_PREFIX = "plumbline."
 HOUR_MS = 3_600_000
+DEAD_LETTER_ROOM_BYTES = 65_536
+"""What the headers of a dead letter add to a record that was as large as its topic allows."""
 
 
 class Topic(BaseModel):
@@ -89,6 +91,7 @@ def _dead_letter_topic(source: Topic) -> Topic:
             "consumers": [],
             "cleanup": "delete",
             "retention_hours": 168,
+            "max_record_bytes": source.max_record_bytes + DEAD_LETTER_ROOM_BYTES,
             "dead_letters": False,
         }
     )

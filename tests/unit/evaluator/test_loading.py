@@ -8,6 +8,9 @@ from plumbline_evaluator.catalogue.loading import CatalogueError, load
 
 CONTROLS = Path(__file__).parents[3] / "controls"
 SAMPLE = "salesforce/SF-ID-45.yaml"
+COUNT = "salesforce/SF-ID-39.yaml"
+PROPERTY = "servicenow/SNOW-INP-04.yaml"
+ROW = "servicenow/SNOW-ACL-02.yaml"
 
 
 @pytest.fixture
@@ -15,6 +18,7 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "salesforce").mkdir()
     shutil.copy(CONTROLS / "catalogue.yaml", tmp_path)
     shutil.copy(CONTROLS / SAMPLE, tmp_path / SAMPLE)
+    shutil.copytree(CONTROLS / "frameworks", tmp_path / "frameworks")
     return tmp_path
 
 
@@ -23,6 +27,14 @@ def _edit(folder: Path, old: str, new: str) -> None:
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new, 1))
+
+
+def _take(folder: Path, control: str, old: str, new: str) -> None:
+    """Add a control of the catalogue with one change."""
+    text = (CONTROLS / control).read_text()
+    assert old in text
+    (folder / control).parent.mkdir(exist_ok=True)
+    (folder / control).write_text(text.replace(old, new, 1))
 
 
 def _line_of(folder: Path, text: str) -> int:
@@ -65,6 +77,104 @@ def test_a_duplicate_id_names_both_files(folder: Path) -> None:
         load(folder)
     assert "SF-ID-45 is also in" in str(caught.value)
     assert "SF-ID-46.yaml:1" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("control", "old", "new", "message"),
+    [
+        (COUNT, "bands:\n", "bands:\n    - {max: params.most, share: 1}\n", "bands: params.most is not a number and"),
+        (COUNT, "bands:\n", "bands:\n    - {max: most, share: 1}\n", "bands: most is not a number and names no"),
+        (PROPERTY, "from: zurich", "from: zurick", "absent: there is no release zurick; known are tokyo"),
+        (PROPERTY, "value: 'true'", "value: 'yes'", "absent: the value in force 'yes' is not of type bool"),
+        (ROW, "  key: ", "  match: {is_active: x}\n  # ", "match: "),
+    ],
+)
+def test_what_would_stop_an_evaluation_later_is_refused_at_load(
+    folder: Path, control: str, old: str, new: str, message: str
+) -> None:
+    _take(folder, control, old, new)
+    with pytest.raises(CatalogueError) as caught:
+        load(folder)
+    assert str(caught.value).startswith(f"{folder / control}:")
+    assert message in str(caught.value)
+
+
+def test_a_bound_must_be_a_number(folder: Path) -> None:
+    _edit(folder, "check:\n  kind: rows\n  dataset: users\n", "check:\n  kind: count\n  dataset: users\n")
+    _edit(folder, "  pass: idle_days <= params.max_idle_days\n", "  bands: [{max: params.max_idle_days, share: 1}]\n")
+    assert load(folder)
+    _edit(folder, "type: int\n    default: 90\n    minimum: 7\n    maximum: 3650", "type: string\n    default: x")
+    with pytest.raises(CatalogueError, match=r"bands: params\.max_idle_days is of type string, expected int"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("soc2: [CC6.2]", "soc3: [CC6.2]", "frameworks.soc3: no framework soc3 in frameworks/; there are attack"),
+        ("soc2: [CC6.2]", "soc2: [CC99.9]", "frameworks.soc2.0: CC99.9 is not declared in frameworks/soc2.yaml"),
+    ],
+)
+def test_a_framework_id_that_is_not_declared_is_refused_with_its_line(
+    folder: Path, old: str, new: str, message: str
+) -> None:
+    _edit(folder, old, new)
+    with pytest.raises(CatalogueError) as caught:
+        load(folder)
+    assert str(caught.value) == f"{folder / SAMPLE}:{_line_of(folder, new)}: {message}" + (
+        ", cis_v8, csa_sscf, iso_27001_2022, nist_800_53_r5, soc2" if "soc3" in new else ""
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("id: soc2", "id: soc3", ":2: id: the file name and the id soc3 differ"),
+        ("  - id: CC6.2\n", "  - id: CC6.2\n  - id: CC6.2\n", "ids.2: CC6.2 stands here twice"),
+        ("publisher:", "editor:", "editor: Extra inputs are not permitted"),
+        ("url: https", "url: http", "url: String should match pattern"),
+        ("ids:\n", "ids: [\n", "not YAML"),
+    ],
+)
+def test_a_mistake_in_a_framework_is_refused_with_its_line(folder: Path, old: str, new: str, message: str) -> None:
+    path = folder / "frameworks" / "soc2.yaml"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(CatalogueError) as caught:
+        load(folder)
+    assert f"{path}:" in str(caught.value)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("salesforce/SF-ID-46.yml", "not read: the files of a catalogue end in .yaml"),
+        ("salesfroce/SF-ID-46.yaml", "not read: there is no product salesfroce"),
+    ],
+)
+def test_a_control_that_would_be_passed_over_is_refused(folder: Path, name: str, message: str) -> None:
+    (folder / name).parent.mkdir(exist_ok=True)
+    shutil.copy(CONTROLS / "salesforce/SF-ID-46.yaml", folder / name)
+    with pytest.raises(CatalogueError) as caught:
+        load(folder)
+    assert str(caught.value).startswith(f"{folder / name}:1: {message}")
+
+
+def test_a_key_that_stands_twice_is_refused(folder: Path) -> None:
+    _edit(folder, "points: 4\n", "points: 4\npoints: 5\n")
+    with pytest.raises(CatalogueError) as caught:
+        load(folder)
+    assert str(caught.value) == f"{folder / SAMPLE}:{_line_of(folder, 'points: 5')}: the key points stands here twice"
+
+
+def test_a_duplicate_alias_names_both_files(folder: Path) -> None:
+    _edit(folder, "points: 4\n", "points: 4\naliases: [MDA_SF_x]\n")
+    _take(folder, "salesforce/SF-ID-46.yaml", "points: ", "aliases: [MDA_SF_x]\npoints: ")
+    with pytest.raises(CatalogueError) as caught:
+        load(folder)
+    assert str(caught.value).endswith(f"aliases: alias MDA_SF_x is also in {folder / SAMPLE}")
+    assert "SF-ID-46.yaml:" in str(caught.value)
 
 
 @pytest.mark.parametrize(

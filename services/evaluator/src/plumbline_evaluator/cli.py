@@ -11,6 +11,7 @@ from plumbline_contracts.events import ControlResult, ExposedEntities, Outcome
 from plumbline_contracts.kafka import KafkaSettings
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from plumbline_evaluator import casework
@@ -61,13 +62,24 @@ def run() -> None:
     try:
         settings, kafka = Settings(), KafkaSettings()
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise _fail(f"evaluator: wrong settings: {problems}", 2) from error
+        raise _fail("\n".join(_settings_problems(error)), 2) from error
     try:
         status = main(settings, kafka)
     except CatalogueError as error:
         raise _fail(str(error), 2) from error
     sys.exit(status)
+
+
+def _settings_problems(error: ValidationError) -> list[str]:
+    """A line per wrong setting, with the variable's name and what was expected; never its value."""
+    prefix = Settings.model_config["env_prefix"] if error.title == Settings.__name__ else "PLUMBLINE_"
+    lines = []
+    for problem in error.errors(include_input=False, include_context=False):
+        name = ".".join(str(part) for part in problem["loc"])
+        variable = name if name.startswith("PLUMBLINE_") else f"{prefix}{name.upper()}"
+        place = f"{variable}: " if name else ""
+        lines.append(f"evaluator: {place}{problem['msg'].removeprefix('Value error, ')}")
+    return lines
 
 
 @controls_app.command()
@@ -102,7 +114,9 @@ def list_controls(
         return
     table = Table("control", "points", "severity", "title", "aliases")
     for control in catalogue.controls.values():
-        table.add_row(control.id, f"{control.points:g}", control.severity, control.title, ", ".join(control.aliases))
+        table.add_row(
+            control.id, f"{control.points:g}", control.severity, escape(control.title), ", ".join(control.aliases)
+        )
     _console().print(table)
 
 
@@ -111,7 +125,9 @@ def show(control_id: str, controls: Controls = None) -> None:
     """Show one control, by id or alias."""
     control = _chosen(_load(controls), [control_id])[0]
     console = _console()
-    console.print(f"[bold]{control.id}[/bold]  {control.title}  ({control.points:g} points, {control.severity})")
+    console.print(
+        f"[bold]{control.id}[/bold]  {escape(control.title)}  ({control.points:g} points, {control.severity})"
+    )
     console.print(control.description, control.rationale, sep="\n\n", markup=False)
     for number, step in enumerate(control.remediation.steps, start=1):
         console.print(f"  {number}. {step}", markup=False, highlight=False)
@@ -145,12 +161,13 @@ def evaluate(
     try:
         source = SnapshotFile(snapshot)
         results = _judge(source, catalogue)
-        if out:
-            _write(out, catalogue, results)
     except SnapshotError as error:
         raise _fail(str(error)) from error
-    except OSError as error:
-        raise _fail(f"{error.filename}: {error.strerror}") from error
+    if out:
+        try:
+            _write(out, catalogue, results)
+        except OSError as error:
+            raise _fail(f"{out} cannot be written: {error.strerror}") from error
     _print(source, catalogue, results)
 
 
@@ -193,7 +210,7 @@ def _print(source: SnapshotSource, catalogue: Catalogue, results: list[ControlRe
     table = Table("control", "outcome", "points", "what was found")
     for result in sorted(results, key=lambda result: (result.points - result.max_points, result.control_id)):
         outcome = f"[{_COLOURS[result.outcome]}]{result.outcome}[/]"
-        title = catalogue.controls[result.control_id].title
+        title = escape(catalogue.controls[result.control_id].title)
         table.add_row(result.control_id, outcome, f"{result.points:g}/{result.max_points:g}", title)
     console = _console()
     console.print(table)

@@ -5,7 +5,7 @@ Everything that can be refused is refused when the catalogue loads. Source: http
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -44,6 +44,7 @@ class Expression:
     fields: frozenset[str]
     params: frozenset[str]
     variables: Mapping[str, str]
+    _source: str
     _compiled: Any
 
     def holds(self, activation: Any) -> bool | None:  # noqa: ANN401 - CEL's own object
@@ -54,6 +55,35 @@ class Expression:
     def why_not(self, activation: Any) -> str:  # noqa: ANN401
         """The engine's words for an evaluation that gave no answer."""
         return str(self._compiled.eval(activation).value())
+
+
+Question = tuple[Expression, Expression | None]
+"""Whether a row belongs (first) and, if it does, whether it complies (second, if that is asked)."""
+
+BELONGS, COMPLIES = 1, 2
+ANSWER_BITS = 2
+_QUESTIONS_IN_ONE = 24
+"""An integer of CEL has 64 bits."""
+
+
+class Questionnaire:
+    """Many questions compiled into few expressions, so that a row crosses into the engine once and not per question.
+
+    The answers are one integer of two bits a question: `(answers >> 2 * number) & (BELONGS | COMPLIES)`.
+    """
+
+    def __init__(self, compiled: Sequence[Any]) -> None:
+        self._compiled = compiled
+
+    def answers(self, activation: Any) -> int | None:  # noqa: ANN401 - CEL's own object
+        """All answers, or None when some question has none: then each must be asked alone."""
+        found = 0
+        for number, compiled in enumerate(self._compiled):
+            value = compiled.eval(activation).value()
+            if type(value) is not int:
+                return None
+            found |= value << (number * _QUESTIONS_IN_ONE * ANSWER_BITS)
+        return found
 
 
 class Language:
@@ -92,7 +122,15 @@ class Language:
             raise ExpressionError(f"`{text}` is of type {compiled.return_type().name().lower()}, expected bool")
         without_params = _PARAM.sub(lambda match: " " * len(match.group()), bare)
         fields = frozenset(_NAME.findall(without_params)) & self._fields.keys()
-        return Expression(text, frozenset(fields), named, {prefix + name: name for name in named}, compiled)
+        return Expression(text, frozenset(fields), named, {prefix + name: name for name in named}, rewritten, compiled)
+
+    def questionnaire(self, questions: Sequence[Question]) -> Questionnaire | None:
+        """All questions in one, or None where the engine refuses expressions of that size."""
+        parts = [questions[start : start + _QUESTIONS_IN_ONE] for start in range(0, len(questions), _QUESTIONS_IN_ONE)]
+        try:
+            return Questionnaire([self._env.compile(_sum(_terms(part))) for part in parts])
+        except RuntimeError:
+            return None
 
     @staticmethod
     def _rewrite(text: str, bare: str, prefix: str) -> str:
@@ -105,6 +143,24 @@ class Language:
     def activation(self, data: Mapping[str, JsonValue]) -> Any:  # noqa: ANN401
         """Values for the variables, to be shared by all expressions of one row."""
         return self._env.Activation(data)
+
+
+def _terms(questions: Sequence[Question]) -> list[str]:
+    """A term per question. An expression may end in a comment, hence the line breaks."""
+    terms = []
+    for number, (belongs, complies) in enumerate(questions):
+        alone, both = BELONGS << ANSWER_BITS * number, (BELONGS | COMPLIES) << ANSWER_BITS * number
+        value = f"(({complies._source}\n) ? {both} : {alone})" if complies else str(alone)
+        terms.append(f"(({belongs._source}\n) ? {value} : 0)")
+    return terms
+
+
+def _sum(terms: list[str]) -> str:
+    """Their sum as a balanced tree: the engine limits the depth of an expression."""
+    if len(terms) == 1:
+        return terms[0]
+    middle = len(terms) // 2
+    return f"({_sum(terms[:middle])} + {_sum(terms[middle:])})"
 
 
 def _first_line(error: RuntimeError) -> str:

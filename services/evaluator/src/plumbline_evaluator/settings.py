@@ -19,6 +19,10 @@ class Settings(BaseSettings):
     health_port: int = Field(default=0, ge=0, le=65535)
     exposed_per_control: int = Field(default=10_000, ge=0, le=1_000_000)
     bad_records_in_a_row: int = Field(default=50, ge=1)
+    startup_timeout_seconds: float = Field(default=60, gt=0)
+    session_timeout_seconds: float = Field(
+        default=10, ge=6, le=300, description="How long the group waits for a silent replica; brokers refuse less"
+    )
     controls: Path = Field(default_factory=default_folder, validation_alias="PLUMBLINE_CONTROLS")
     log_format: Literal["json", "console"] = Field(default="console", validation_alias="PLUMBLINE_LOG_FORMAT")
     log_level: Literal["debug", "info", "warning", "error"] = Field(

@@ -12,8 +12,12 @@ from plumbline_contracts.documents import Document, DocumentError, Place, read_d
 from plumbline_contracts.events import ControlDefinition, Product
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from plumbline_evaluator.catalogue.frameworks import Frameworks, load_frameworks
 from plumbline_evaluator.catalogue.model import Control
 from plumbline_evaluator.judging.plan import PlanError, ProductPlan, build_plan
+
+FRAMEWORKS = "frameworks"
+"""The folder beside the products' that says which frameworks and ids a control may name."""
 
 
 class CatalogueError(ValueError):
@@ -86,18 +90,9 @@ def control_digest(control: Control) -> str:
 def load(folder: Path) -> Catalogue:
     """The catalogue in `folder`, compiled. Raises CatalogueError with every problem found."""
     header = _load_header(folder / "catalogue.yaml")
-    problems: list[str] = []
-    sources: dict[str, _Source] = {}
-    for path in sorted(folder.glob("*/*.yaml")):
-        if path.parent.name not in tuple(Product):
-            continue
-        try:
-            source = _Source.read(path)
-        except CatalogueError as error:
-            problems += error.problems
-            continue
-        problems += _conflicts(source, sources)
-        sources.setdefault(source.control.id, source)
+    problems = list(_strangers(folder))
+    frameworks = load_frameworks(folder / FRAMEWORKS, problems)
+    sources = _sources(folder, frameworks, problems)
     if not sources and not problems:
         problems.append(f"{folder}: no control in it; expected <product>/<ID>.yaml")
     controls = {name: source.control for name, source in sources.items()}
@@ -106,6 +101,31 @@ def load(folder: Path) -> Catalogue:
         raise CatalogueError(problems)
     digests = {name: control_digest(control) for name, control in controls.items()}
     return Catalogue(header.version, header.generation, controls, digests, plans)
+
+
+def _strangers(folder: Path) -> Iterator[str]:
+    """Files that look as if they were of the catalogue and would not be read."""
+    places = (*Product, FRAMEWORKS)
+    for path in sorted([*folder.glob("[!.]*/[!.]*.yml"), *folder.glob("[!.]*/[!.]*.yaml")]):
+        if path.parent.name not in places:
+            yield f"{path}:1: not read: there is no product {path.parent.name}; the folders are {', '.join(places)}"
+        elif path.suffix == ".yml":
+            yield f"{path}:1: not read: the files of a catalogue end in .yaml"
+
+
+def _sources(folder: Path, frameworks: Frameworks, problems: list[str]) -> "dict[str, _Source]":
+    """The control files by control id; mistakes are appended to `problems`."""
+    sources: dict[str, _Source] = {}
+    for path in sorted(path for product in Product for path in folder.glob(f"{product}/*.yaml")):
+        try:
+            source = _Source.read(path)
+        except CatalogueError as error:
+            problems += error.problems
+            continue
+        problems += _conflicts(source, sources)
+        problems += [source.at(place, message) for place, message in frameworks.problems_of(source.control)]
+        sources.setdefault(source.control.id, source)
+    return sources
 
 
 def _plans(

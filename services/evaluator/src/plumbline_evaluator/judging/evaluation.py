@@ -1,7 +1,7 @@
 """Judging one snapshot against the catalogue of its product, chunk by chunk, in flat memory."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from plumbline_contracts.events import (
 from pydantic import JsonValue
 
 from plumbline_evaluator.catalogue.model import AllCheck, Control, PropertyCheck, RowCheck
-from plumbline_evaluator.expressions import Expression
+from plumbline_evaluator.expressions import ANSWER_BITS, BELONGS, COMPLIES, Expression, Questionnaire
 from plumbline_evaluator.judging.judges import (
     CountJudge,
     Judge,
@@ -58,10 +58,10 @@ class Evaluation:
         self._exposed: dict[str, list[ExposedEntity]] = defaultdict(list)
         self._ready: list[ExposedEntities] = []
         self._trials = [_Trial(compiled, parameters, self) for compiled in plan.controls]
-        self._routes = {name: _Route(name, self._trials) for name in plan.dataset_names}
+        self._routes = {name: _Route(name, self._trials, plan.questionnaires.get(name)) for name in plan.dataset_names}
         self.rows_judged = 0
 
-    def take(self, dataset: str, rows: Iterable[Row]) -> list[ExposedEntities]:
+    def take(self, dataset: str, rows: Sequence[Row]) -> list[ExposedEntities]:
         """Judge rows of a dataset; the batches of exposed entities that are full by now."""
         if route := self._routes.get(dataset):
             self.rows_judged += route.take(rows)
@@ -207,7 +207,7 @@ def _unclear(dataset: str) -> Verdict:
 class _Route:
     """Brings the rows of one dataset to the judges that want them, as cheaply as each allows."""
 
-    def __init__(self, dataset: str, trials: list[_Trial]) -> None:
+    def __init__(self, dataset: str, trials: list[_Trial], questionnaire: Questionnaire | None) -> None:
         judges = [judge for trial in trials for judge in trial.judges if judge.leaf.dataset.name == dataset]
         self._gates = [trial.gate for trial in trials if trial.gate and trial.gate.gate.dataset.name == dataset]
         self._properties = _by_property(judges)
@@ -221,16 +221,13 @@ class _Route:
         self._matching = [j for j in self._singles if not (isinstance(j.leaf.check, RowCheck) and j.leaf.check.key)]
         self._key_field = self._singles[0].leaf.dataset.entity.id if self._by_key else ""  # type: ignore[union-attr]
         populations = [judge for judge in judges if isinstance(judge, PopulationJudge)]
-        self._population = _Population(populations) if populations else None
+        self._population = _Population(populations, questionnaire) if populations else None
+        self._is_for_singles = bool(self._gates or self._singles or self._properties or self._releases)
 
-    def take(self, rows: Iterable[Row]) -> int:
+    def take(self, rows: Sequence[Row]) -> int:
         """Judge rows; how many judgements of rows that made."""
-        judged = 0
-        for row in rows:
-            judged += self._take_single(row)
-            if self._population:
-                judged += self._population.take(row)
-        return judged
+        judged = sum(map(self._take_single, rows)) if self._is_for_singles else 0
+        return judged + (self._population.take(rows) if self._population else 0)
 
     def _take_single(self, row: Row) -> int:
         chosen: list[Any] = [*self._gates, *self._matching]
@@ -263,36 +260,55 @@ def _by_key(judges: list[SingleJudge]) -> dict[str, list[SingleJudge]]:
 
 
 class _Population:
-    """All population judges of one dataset: one activation a row, each distinct `where` evaluated once."""
+    """All population judges of one dataset: one activation a row, and one expression that answers for all of them."""
 
-    def __init__(self, judges: list[PopulationJudge]) -> None:
+    def __init__(self, judges: list[PopulationJudge], questionnaire: Questionnaire | None) -> None:
+        self._judges = judges
+        self._questionnaire = questionnaire
         self._language = judges[0].leaf.language
-        fields: set[str] = set()
         self._params: dict[str, JsonValue] = {}
-        groups: dict[tuple[str, tuple[Any, ...]], tuple[Expression, list[PopulationJudge]]] = {}
         for judge in judges:
-            where = judge.leaf.where
-            assert where is not None
-            fields |= where.fields | judge.pass_fields
-            for expression in (where, judge.leaf.passes):
-                if expression:
-                    self._params |= {variable: judge.params[name] for variable, name in expression.variables.items()}
-            key = (where.text, tuple(str(judge.params[name]) for name in sorted(where.params)))
-            groups.setdefault(key, (where, []))[1].append(judge)
-        self._groups = list(groups.values())
+            for expression in _expressions(judge):
+                self._params |= {variable: judge.params[name] for variable, name in expression.variables.items()}
+        fields = {field for judge in judges for field in judge.named_fields}
         self._reader = FieldReader(judges[0].leaf.dataset, fields)
-        self._judge_count = len(judges)
 
-    def take(self, row: Row) -> int:
-        data = dict(self._params)
-        unusable = self._reader.read(row, data)
-        activation = self._language.activation(data)
-        for where, judges in self._groups:
-            holds = None if unusable is not None and not where.fields.isdisjoint(unusable) else where.holds(activation)
-            if holds:
-                for judge in judges:
-                    judge.take(row, activation, unusable)
-            elif holds is None:
-                for judge in judges:
-                    judge.take_undecided(row)
-        return self._judge_count
+    def take(self, rows: Iterable[Row]) -> int:
+        """Judge rows; how many judgements of rows that made."""
+        count = 0
+        for count, row in enumerate(rows, start=1):  # noqa: B007 - the last number is the count
+            data = dict(self._params)
+            unusable = self._reader.read(row, data)
+            activation = self._language.activation(data)
+            answers = self._questionnaire.answers(activation) if self._questionnaire and unusable is None else None
+            if answers is None:
+                self._take_one_by_one(row, activation, unusable or ())
+            else:
+                self._take_answered(row, answers)
+        return count * len(self._judges)
+
+    def _take_answered(self, row: Row, answers: int) -> None:
+        for judge in self._judges:
+            if answers & BELONGS:
+                judge.take(row, complies=bool(answers & COMPLIES))
+            answers >>= ANSWER_BITS
+
+    def _take_one_by_one(self, row: Row, activation: Any, unusable: Sequence[str]) -> None:  # noqa: ANN401
+        """What must be asked alone: a question whose fields are unusable, or that fails, leaves the others theirs."""
+        for judge in self._judges:
+            belongs = _answer(judge.leaf.where, activation, unusable)
+            if belongs is None:
+                judge.take_undecided(row)
+            elif belongs:
+                judge.take(row, complies=_answer(judge.leaf.passes, activation, unusable))
+
+
+def _expressions(judge: PopulationJudge) -> list[Expression]:
+    return [expression for expression in (judge.leaf.where, judge.leaf.passes) if expression is not None]
+
+
+def _answer(expression: Expression | None, activation: Any, unusable: Sequence[str]) -> bool | None:  # noqa: ANN401
+    """Whether it holds; None when a field that it names is unusable, or when it cannot be evaluated."""
+    if expression is None or not expression.fields.isdisjoint(unusable):
+        return None
+    return expression.holds(activation)

@@ -282,7 +282,7 @@ class PropertyJudge(Judge):
 
 
 class PopulationJudge(Judge):
-    """Base of the judges that see every row: `where` was decided before, once for all that share it."""
+    """Base of the judges that see every row. The expressions are evaluated for all of them together, elsewhere."""
 
     def __init__(self, leaf: Leaf, params: Params, emit: Emit, limit: int) -> None:
         super().__init__(leaf, params)
@@ -292,12 +292,13 @@ class PopulationJudge(Judge):
         self.unjudged = 0
         self.listed = 0
         self.digest = EntityDigest()
-        self.pass_fields = leaf.passes.fields if leaf.passes else frozenset()
         self._detail_fields = sorted(self.named_fields)
+        assert leaf.dataset.entity is not None
+        self._entity = leaf.dataset.entity
 
     @abstractmethod
-    def take(self, row: Row, activation: Any, unusable: list[str] | None) -> None:  # noqa: ANN401
-        """Take a row of the population."""
+    def take(self, row: Row, complies: bool | None) -> None:
+        """Take a row of the population; `complies` is None when it cannot be judged."""
 
     def take_undecided(self, row: Row) -> None:
         """Take a row of which it is not known whether it belongs to the population."""
@@ -305,25 +306,15 @@ class PopulationJudge(Judge):
         self.unjudged += 1
         self.expose(row)
 
-    def entity(self, row: Row) -> ExposedEntity:
-        """The row as an exposed entity: id, name and the fields that were judged."""
-        named = self.leaf.dataset.entity
-        assert named is not None
-        return ExposedEntity(
-            id=str(row.get(named.id, "")),
-            name=str(row.get(named.name, "")),
-            type=named.type,
-            detail={field: row.get(field) for field in self._detail_fields},
-        )
-
     def expose(self, row: Row) -> None:
-        """Count a row as exposed, and list it while the limit allows."""
-        named = self.leaf.dataset.entity
-        assert named is not None
-        self.digest.add(str(row.get(named.id, "")))
+        """Count a row as exposed, and list it (id, name and the fields that were judged) while the limit allows."""
+        entity_id = str(row.get(self._entity.id, ""))
+        self.digest.add(entity_id)
         if self.listed < self._limit:
             self.listed += 1
-            self._emit(self.leaf.control, self.entity(row))
+            name, detail = str(row.get(self._entity.name, "")), {field: row.get(field) for field in self._detail_fields}
+            entity = ExposedEntity(id=entity_id, name=name, type=self._entity.type, detail=detail)
+            self._emit(self.leaf.control, entity)
 
 
 class RowsJudge(PopulationJudge):
@@ -333,18 +324,12 @@ class RowsJudge(PopulationJudge):
         super().__init__(leaf, params, emit, limit)
         self.compliant = 0
 
-    def take(self, row: Row, activation: Any, unusable: list[str] | None) -> None:  # noqa: ANN401
+    def take(self, row: Row, complies: bool | None) -> None:
         self.total += 1
-        if unusable is not None and not self.pass_fields.isdisjoint(unusable):
-            self.unjudged += 1
-            self.expose(row)
-            return
-        assert self.leaf.passes is not None
-        holds = self.leaf.passes.holds(activation)
-        if holds:
+        if complies:
             self.compliant += 1
             return
-        self.unjudged += holds is None
+        self.unjudged += complies is None
         self.expose(row)
 
     def _counted(self) -> Verdict:
@@ -390,7 +375,7 @@ class CountJudge(PopulationJudge):
         super().__init__(leaf, params, lambda _, entity: self._waiting.append(entity), limit)
         self._publish = emit
 
-    def take(self, row: Row, activation: Any, unusable: list[str] | None) -> None:  # noqa: ANN401
+    def take(self, row: Row, complies: bool | None) -> None:
         self.total += 1
         self.expose(row)
 

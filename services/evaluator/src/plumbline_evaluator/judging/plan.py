@@ -1,6 +1,7 @@
 """The catalogue of one product, compiled: which expressions run on which dataset."""
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from plumbline_contracts.datasets import DatasetSchema, FieldType, datasets
@@ -16,7 +17,8 @@ from plumbline_evaluator.catalogue.model import (
     RowCheck,
     RowsCheck,
 )
-from plumbline_evaluator.expressions import Expression, ExpressionError, Language
+from plumbline_evaluator.expressions import Expression, ExpressionError, Language, Question, Questionnaire
+from plumbline_evaluator.judging.releases import RANKS
 
 PROPERTIES = "system_properties"
 RELEASE = "instance"
@@ -67,10 +69,14 @@ class CompiledControl:
 
 @dataclass(frozen=True)
 class ProductPlan:
-    """All active controls of a product, compiled."""
+    """All active controls of a product, compiled.
+
+    `questionnaires` has, by dataset, the `where` and `pass` of all its population checks, in the order of the controls.
+    """
 
     product: Product
     controls: tuple[CompiledControl, ...]
+    questionnaires: Mapping[str, Questionnaire]
 
     @property
     def dataset_names(self) -> frozenset[str]:
@@ -89,7 +95,18 @@ def build_plan(product: Product, controls: list[Control]) -> ProductPlan:
     compiled = [compiler.compile(control) for control in controls if control.status == "active"]
     if compiler.problems:
         raise PlanError(compiler.problems)
-    return ProductPlan(product, tuple(compiled))
+    return ProductPlan(product, tuple(compiled), _questionnaires(compiled))
+
+
+def _questionnaires(controls: Iterable[CompiledControl]) -> dict[str, Questionnaire]:
+    questions: dict[str, list[Question]] = defaultdict(list)
+    languages: dict[str, Language] = {}
+    for leaf in (leaf for compiled in controls for leaf in compiled.leaves):
+        if leaf.where is not None:
+            questions[leaf.dataset.name].append((leaf.where, leaf.passes))
+            languages[leaf.dataset.name] = leaf.language
+    found = {name: languages[name].questionnaire(asked) for name, asked in questions.items()}
+    return {name: questionnaire for name, questionnaire in found.items() if questionnaire is not None}
 
 
 class _Compiler:
@@ -180,22 +197,62 @@ class _Compiler:
 
 
 def _detail_problems(control: Control, leaf: Leaf) -> Iterator[tuple[str, str]]:
-    """Fields and parameters that are named outside of expressions."""
+    """What is wrong outside of expressions: fields, parameters, values and releases that a check names."""
     check = leaf.check
-    named = list(check.observed) if isinstance(check, DocumentCheck) else []
-    named += list(check.match) if isinstance(check, RowCheck) else []
-    for field in named:
-        if field not in leaf.dataset.fields:
-            yield (
-                "match" if isinstance(check, RowCheck) else "observed",
-                f"{field} is not a field of {leaf.dataset.name}",
+    match check:
+        case DocumentCheck():
+            yield from (
+                ("observed", _no_field(name, leaf)) for name in check.observed if name not in leaf.dataset.fields
             )
-    if isinstance(check, CountCheck):
-        for band in check.bands:
-            for bound in (band.minimum, band.maximum):
-                if isinstance(bound, str) and bound.removeprefix("params.") not in control.params:
-                    yield "bands", f"{bound} is not a number and names no parameter"
+        case RowCheck():
+            yield from _match_problems(check, leaf)
+        case CountCheck():
+            bounds = [bound for band in check.bands for bound in (band.minimum, band.maximum)]
+            yield from (("bands", problem) for bound in bounds if (problem := _bound_problem(control, bound)))
+        case PropertyCheck():
+            yield from (("absent", problem) for problem in _absent_problems(check))
     try:
         check.expected.format(**{name: param.default for name, param in control.params.items()})
     except (KeyError, IndexError, ValueError) as error:
         yield "expected", f"`{check.expected}` names an unknown parameter: {error}"
+
+
+def _no_field(name: str, leaf: Leaf) -> str:
+    return f"{name} is not a field of {leaf.dataset.name}"
+
+
+def _match_problems(check: RowCheck, leaf: Leaf) -> Iterator[tuple[str, str]]:
+    for name in check.match:
+        schema = leaf.dataset.fields.get(name)
+        if schema is None:
+            yield "match", _no_field(name, leaf)
+        elif schema.type != "string":
+            yield "match", f"{name} is of type {schema.type}; only strings can be matched"
+
+
+def _bound_problem(control: Control, bound: int | str | None) -> str | None:
+    if not isinstance(bound, str):
+        return None
+    prefix, _, name = bound.partition(".")
+    if prefix != "params" or name not in control.params:
+        return f"{bound} is not a number and names no parameter"
+    kind = control.params[name].type
+    return None if kind == "int" else f"{bound} is of type {kind}, expected int"
+
+
+def _absent_problems(check: PropertyCheck) -> Iterator[str]:
+    """Values in force that are not of the property's type, and releases that nobody knows."""
+    absent = check.absent
+    for value in (absent.value, *(band.value for band in absent.releases)):
+        if value is not None and not _is_text_of(check.type, value):
+            yield f"the value in force {value!r} is not of type {check.type}"
+    for band in absent.releases:
+        for release in (band.since, band.until):
+            if release is not None and release not in RANKS:
+                yield f"there is no release {release}; known are {', '.join(RANKS)}"
+
+
+def _is_text_of(kind: str, text: str) -> bool:
+    if kind == "int":
+        return text.strip().removeprefix("-").isdecimal()
+    return kind != "bool" or text.strip().lower() in ("true", "false")
