@@ -82,14 +82,15 @@ class Publisher:
         await self._send_event("collection-requests", request.key, request)
 
     async def dead_letter(self, topic: str, key: bytes | None, value: bytes | None, headers: envelope.Headers) -> None:
-        """Keep the original bytes of a record that cannot be read."""
-        await self._acknowledged([await self._enqueue(topic, key, value or b"", headers)])
+        """Keep the original bytes of a record that cannot be read; Kafka takes no record without key and value."""
+        kept = b"" if value is None and key is None else value
+        await self._acknowledged([await self._enqueue(topic, key, kept, headers)])
 
     async def _send_event(self, topic: str, key: str, event: Event) -> None:
         headers = envelope.headers(event, source=self._source)
         await self._acknowledged([await self._enqueue(topic, key.encode(), envelope.encode(event), headers)])
 
-    async def _enqueue(self, topic: str, key: bytes | None, value: bytes, headers: envelope.Headers) -> Sent:
+    async def _enqueue(self, topic: str, key: bytes | None, value: bytes | None, headers: envelope.Headers) -> Sent:
         name = self._settings.topic(topic)
         sent: Sent = await self._in_time(self._producer.send(name, value, key=key, headers=headers))
         return sent

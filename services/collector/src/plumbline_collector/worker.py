@@ -177,7 +177,8 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
                 f"{self._bad_in_a_row} unreadable requests in a row on {record.topic}; find who writes them; "
                 f"the last, at offset {record.offset}: {error}"
             )
-        headers = envelope.dead_letter_headers(record.topic, record.partition, record.offset, error)
+        ours = envelope.dead_letter_headers(record.topic, record.partition, record.offset, error)
+        headers = [*((name, value or b"") for name, value in record.headers), *ours]
         await self._publisher.dead_letter(dead_letter_name(TOPIC), record.key, record.value, headers)
         log.warning("unreadable request diverted", partition=record.partition, offset=record.offset, problem=str(error))
 

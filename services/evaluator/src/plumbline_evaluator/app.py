@@ -1,10 +1,8 @@
 """The composition root: the only place that builds clients and wires them."""
 
 import asyncio
-import contextlib
-import signal
 import tempfile
-from collections.abc import Coroutine, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +12,16 @@ import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from mode.supervisors import CrashingSupervisor
-from plumbline_contracts import logs
-from plumbline_contracts.health import serve_health
+from plumbline_contracts import lifecycle, logs
 from plumbline_contracts.kafka import KafkaSettings
+from plumbline_contracts.lifecycle import StartError
 from plumbline_contracts.topics import dead_letter_name
 
-from plumbline_evaluator import broker
-from plumbline_evaluator.broker import Sender, SilentBrokerError, StartError
 from plumbline_evaluator.catalogue.loading import Catalogue, load
 from plumbline_evaluator.completions import TOPIC, Completions, TooManyBadRecordsError
 from plumbline_evaluator.judging.evaluation import Limits
 from plumbline_evaluator.publication import publish_catalogue, read_published
+from plumbline_evaluator.sender import Sender, SilentBrokerError
 from plumbline_evaluator.settings import Settings
 from plumbline_evaluator.sources.newest import NewestCompletions
 from plumbline_evaluator.sources.offsets import OffsetRange
@@ -60,35 +57,14 @@ async def _serve(settings: Settings, kafka: KafkaSettings, catalogue: Catalogue)
             app, kafka.topic(TOPIC), judging, send, bad_records_in_a_row=settings.bad_records_in_a_row
         )
         turning = asyncio.create_task(completions.turn())
-        stopping = _on_signal()
+        stopping = lifecycle.on_signal()
         try:
-            with _health(settings, completions):
-                if await _before(stopping, _prepare(settings, kafka, catalogue, producer, reader)):
+            with _probes(settings, completions):
+                if await lifecycle.before(stopping, _prepare(settings, kafka, catalogue, producer, reader)):
                     await completions.run(stopping)
         finally:
             turning.cancel()
-            await broker.stop([reader, producer])
-
-
-def _on_signal() -> asyncio.Event:
-    """Set by SIGTERM and SIGINT."""
-    stopping, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    return stopping
-
-
-async def _before(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
-    """Do `work` unless `stopping` is set first; whether it was done."""
-    doing, signalled = asyncio.create_task(work), asyncio.create_task(stopping.wait())
-    await asyncio.wait([doing, signalled], return_when=asyncio.FIRST_COMPLETED)
-    signalled.cancel()
-    if doing.done():
-        doing.result()
-        return True
-    doing.cancel()
-    await asyncio.gather(doing, return_exceptions=True)
-    return False
+            await lifecycle.stop_clients([reader, producer])
 
 
 async def _prepare(
@@ -99,7 +75,7 @@ async def _prepare(
     reader: AIOKafkaConsumer,
 ) -> None:
     """Start the clients and publish the catalogue: acknowledged before the first result."""
-    await broker.start([producer, reader], kafka, TOPICS, settings.startup_timeout_seconds)
+    await lifecycle.start_clients([producer, reader], kafka, TOPICS, settings.startup_timeout_seconds)
     try:
         async with asyncio.timeout(settings.startup_timeout_seconds):
             published = await read_published(reader, kafka)
@@ -128,10 +104,7 @@ def _judging(
 
 
 def _clients(kafka: KafkaSettings) -> tuple[AIOKafkaProducer, AIOKafkaConsumer]:
-    try:
-        options = kafka.client_options()
-    except OSError as error:
-        raise StartError(f"a file for the broker's login cannot be read: {error}") from error
+    options = lifecycle.client_options(kafka)
     producer = AIOKafkaProducer(
         **options,
         enable_idempotence=True,
@@ -197,25 +170,11 @@ def _credentials(kafka: KafkaSettings) -> Any:  # noqa: ANN401 - Faust's own typ
     return faust.SSLCredentials(context=context) if context is not None else None
 
 
-@contextlib.contextmanager
-def _health(settings: Settings, completions: Completions) -> Iterator[None]:
-    """Serve the probes, unless the port is 0."""
-    if not settings.health_port:
-        yield
-        return
-    try:
-        stop = serve_health(
-            settings.health_host,
-            settings.health_port,
-            is_live=lambda: completions.is_live,
-            is_ready=lambda: completions.is_ready,
-        )
-    except OSError as error:
-        place = f"{settings.health_host}:{settings.health_port}"
-        raise StartError(
-            f"the health port {place} cannot be opened ({error.strerror}); set PLUMBLINE_EVALUATOR_HEALTH_PORT"
-        ) from error
-    try:
-        yield
-    finally:
-        stop()
+def _probes(settings: Settings, completions: Completions) -> AbstractContextManager[None]:
+    return lifecycle.probes(
+        settings.health_host,
+        settings.health_port,
+        is_live=lambda: completions.is_live,
+        is_ready=lambda: completions.is_ready,
+        variable="PLUMBLINE_EVALUATOR_HEALTH_PORT",
+    )
