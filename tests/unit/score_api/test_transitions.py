@@ -1,16 +1,10 @@
-"""Findings from one evaluation to the next, insights from one choice to the next, cursors there and back."""
+"""Findings from one evaluation to the next."""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from plumbline_contracts.events import ControlDefinition, ControlResult, Insights, Outcome, Remediation, UnknownReason
-from plumbline_score_api.instances.insights import chosen, registered
-from plumbline_score_api.instances.repository import Document, choices_of
-from plumbline_score_api.problems import InvalidError
+from plumbline_contracts.events import ControlDefinition, ControlResult, Outcome, Remediation, UnknownReason
 from plumbline_score_api.projection.findings import Finding, settle
-from plumbline_score_api.recommendations import cursors
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
 DEFINITION = ControlDefinition(
@@ -89,43 +83,29 @@ def test_rank_puts_most_points_first() -> None:
     assert failing.rank_key("i") < passing.rank_key("i")
 
 
-CHOICES = st.lists(
-    st.tuples(st.sampled_from("abcd"), st.sampled_from([None, *Insights]), st.booleans()), min_size=1, max_size=12
-)
+def test_a_control_that_vanished_has_no_finding() -> None:
+    known = {"C-1": settle({}, [_result(Outcome.PASS)], {"C-1": DEFINITION}, START)[0]}
+    assert settle(known, [], {}, START + timedelta(hours=1)) == []
 
 
-@given(CHOICES)
-def test_there_is_always_exactly_one_main(steps: list[tuple[str, Insights | None, bool]]) -> None:
-    entries: list[Document] = []
-    for instance, insights, by_person in steps:
-        is_last_main = choices_of(entries).get(instance) is Insights.MAIN and insights is not Insights.MAIN
-        if by_person and insights is not None and entries and not is_last_main:
-            entries = chosen(entries, instance, insights, by_person=True)
-        else:
-            entries = registered(entries, instance, insights)
-        assert list(choices_of(entries).values()).count(Insights.MAIN) == 1
+def test_a_reread_failure_ends_the_stand_in() -> None:
+    error = UnknownReason.COLLECTION_ERROR
+    finding = _history((Outcome.PASS, None, 0), (Outcome.UNKNOWN, error, 1), (Outcome.FAIL, None, 2))
+    assert finding.result.outcome is Outcome.FAIL
+    assert finding.stale_since is None
+    assert finding.regressed_at == START + timedelta(hours=2)
 
 
-def test_a_person_outlives_the_file() -> None:
-    entries = registered([], "a", None)
-    entries = registered(entries, "b", Insights.ON)
-    entries = chosen(entries, "b", Insights.MAIN, by_person=True)
-    assert choices_of(registered(entries, "a", Insights.MAIN)) == {"a": Insights.ON, "b": Insights.MAIN}
-    assert choices_of(registered(entries, "b", Insights.OFF)) == choices_of(entries)
+def test_a_later_failure_to_read_begins_a_new_day() -> None:
+    error = UnknownReason.COLLECTION_ERROR
+    finding = _history(
+        (Outcome.PASS, None, 0), (Outcome.UNKNOWN, error, 20), (Outcome.PASS, None, 21), (Outcome.UNKNOWN, error, 40)
+    )
+    assert finding.result.outcome is Outcome.PASS
+    assert finding.stale_since == START + timedelta(hours=40)
 
 
-def test_other_instances_are_off_unless_the_file_says_more() -> None:
-    entries = registered(registered([], "a", None), "b", None)
-    assert choices_of(entries) == {"a": Insights.MAIN, "b": Insights.OFF}
-    assert choices_of(registered(entries, "b", Insights.MAIN)) == {"a": Insights.ON, "b": Insights.MAIN}
-
-
-@given(st.text(max_size=50), st.integers(0, 1000))
-def test_a_cursor_comes_back_as_it_went(text: str, number: int) -> None:
-    assert cursors.decode(cursors.encode(text, number), str, int) == [text, number]
-
-
-@pytest.mark.parametrize("text", ["", "x", "!!!", "bnVsbA", "W10", "WyJhIl0", "Wy0xLCAwXQ", "é"])
-def test_a_foreign_cursor_is_refused(text: str) -> None:
-    with pytest.raises(InvalidError, match="cursor"):
-        cursors.decode(text, int, int)
+def test_what_was_never_measured_is_unknown_at_once() -> None:
+    finding = _history((Outcome.UNKNOWN, UnknownReason.COLLECTION_ERROR, 0))
+    assert finding.result.outcome is Outcome.UNKNOWN
+    assert finding.stale_since is None

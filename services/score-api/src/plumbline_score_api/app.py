@@ -3,26 +3,25 @@
 import asyncio
 import contextlib
 import signal
+import socket
 import time
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from typing import Any, TypeAlias
 
 import structlog
 import uvicorn
 import uvloop
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.errors import KafkaConnectionError, KafkaError
-from fastapi import Depends, FastAPI, Request
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
-from plumbline_contracts import envelope, logs
-from plumbline_contracts.events import CollectionRequest
+from plumbline_contracts import logs
 from plumbline_contracts.health import serve_health
 from plumbline_contracts.kafka import KafkaSettings
-from prometheus_client import Counter, Histogram
+from plumbline_contracts.topics import dead_letter_name
 from pymongo.errors import (
     AutoReconnect,
-    ConfigurationError,
     NetworkTimeout,
     PyMongoError,
     ServerSelectionTimeoutError,
@@ -31,17 +30,24 @@ from pymongo.errors import (
 from pymongo.uri_parser import parse_uri
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from plumbline_score_api import problems
-from plumbline_score_api.access import caller
+from plumbline_score_api import broker, guard, problems
+from plumbline_score_api.broker import Requester, Sender, SilentBrokerError, StartError
 from plumbline_score_api.history.repository import HistoryRepository
 from plumbline_score_api.instances import routes as instance_routes
 from plumbline_score_api.instances.insights import InsightsService
 from plumbline_score_api.instances.repository import InsightsRepository, InstanceRepository
-from plumbline_score_api.instances.service import InstanceService
+from plumbline_score_api.instances.service import Ask, InstanceService
 from plumbline_score_api.keys.repository import KeyRepository
+from plumbline_score_api.keys.schemas import Caller
 from plumbline_score_api.keys.service import KeyService
 from plumbline_score_api.problems import UnavailableError
-from plumbline_score_api.projection.consumer import CatalogueFollower, Projector, TooManyBadRecordsError
+from plumbline_score_api.projection.consumer import (
+    TOPICS,
+    Patience,
+    Projector,
+    TooManyBadRecordsError,
+    read_catalogue,
+)
 from plumbline_score_api.projection.repository import ProjectionRepository
 from plumbline_score_api.projection.service import ProjectionService
 from plumbline_score_api.recommendations import routes as recommendation_routes
@@ -54,19 +60,47 @@ from plumbline_score_api.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-STARTUP_SECONDS = 60.0
 STALLED_SECONDS = 180.0
-ASK_SECONDS = 10.0
-LARGEST_BODY_BYTES = 64 * 1024
+BEAT_SECONDS = 1.0
+MISSED_BEAT_SECONDS = 30.0
+PING_SECONDS = 2.0
+STOP_SECONDS = 5.0
+SELECTION_MS = 5_000
+SOCKET_MS = 30_000
+LARGEST_RECORD_BYTES = 2 * 1024 * 1024
 TRANSIENT = (AutoReconnect, NetworkTimeout, ServerSelectionTimeoutError, WriteConcernError)
-Database = AsyncIOMotorDatabase[dict[str, Any]]
-
-REQUESTS = Counter("plumbline_score_api_requests_total", "Requests by route and status", ["route", "status"])
-LATENCY = Histogram("plumbline_score_api_request_seconds", "Time to answer", ["route"])
+Database: TypeAlias = "AsyncIOMotorDatabase[dict[str, Any]]"
 
 
 class DatabaseSettingsError(ValueError):
     """The database URL cannot be used; the message never holds it."""
+
+
+def project(settings: Settings, kafka: KafkaSettings) -> int:
+    """Run the projector until a signal; the exit status."""
+    return _run("score-api-project", settings, kafka, _project(settings, kafka))
+
+
+def serve(settings: Settings, kafka: KafkaSettings) -> int:
+    """Serve the API until a signal; the exit status."""
+    return _run("score-api-serve", settings, kafka, _serve(settings, kafka))
+
+
+def _run(role: str, settings: Settings, kafka: KafkaSettings, work: Coroutine[Any, Any, None]) -> int:
+    """Do the work of a role; 1 when a dependency failed for good, 2 when the database URL cannot be used."""
+    logs.configure(role, form=settings.log_format, level=settings.log_level)
+    try:
+        uvloop.run(work)
+    except DatabaseSettingsError as error:
+        log.error(f"{role} cannot start", problem=str(error))
+        return 2
+    except (StartError, SilentBrokerError, TooManyBadRecordsError, KafkaError, PyMongoError) as error:
+        log.error(f"{role} stops", problem=f"{type(error).__name__}: {error}", broker=kafka.kafka_bootstrap)
+        return 1
+    return 0
+
+
+# --- the database ----------------------------------------------------------------------------------------------------
 
 
 @contextlib.asynccontextmanager
@@ -75,33 +109,24 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
     url = settings.mongodb_url.get_secret_value()
     try:
         name = parse_uri(url)["database"]
-        if not name:
-            raise DatabaseSettingsError(
-                "PLUMBLINE_MONGODB_URL names no database: expected mongodb://HOST:PORT/DATABASE"
-            )
         client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
-            url, w="majority", journal=True, tz_aware=True, serverSelectionTimeoutMS=5000, appname="plumbline-score-api"
+            url,
+            w="majority",
+            journal=True,
+            tz_aware=True,
+            serverSelectionTimeoutMS=SELECTION_MS,
+            connectTimeoutMS=SELECTION_MS,
+            socketTimeoutMS=SOCKET_MS,
+            appname="plumbline-score-api",
         )
-    except (PyMongoError, ConfigurationError) as error:
+    except (PyMongoError, ValueError) as error:
         raise DatabaseSettingsError(f"PLUMBLINE_MONGODB_URL is no MongoDB URL: {type(error).__name__}") from error
+    if not name:
+        raise DatabaseSettingsError("PLUMBLINE_MONGODB_URL names no database: expected mongodb://HOST:PORT/DATABASE")
     try:
         yield client[name]
     finally:
         client.close()
-
-
-async def _eventually(what: str, start: Callable[[], Any], errors: tuple[type[Exception], ...]) -> None:
-    """Start something that needs a dependency, waiting for it up to a minute."""
-    retrying = AsyncRetrying(
-        retry=retry_if_exception_type(errors),
-        stop=stop_after_delay(STARTUP_SECONDS),
-        wait=wait_random_exponential(multiplier=0.3, max=5),
-        before_sleep=lambda _: log.warning(f"{what} does not answer yet"),
-        reraise=True,
-    )
-    async for attempt in retrying:
-        with attempt:
-            await start()
 
 
 async def prepare(database: Database) -> None:
@@ -110,159 +135,279 @@ async def prepare(database: Database) -> None:
     await HistoryRepository(database).prepare()
 
 
+async def _prepare(database: Database, timeout_seconds: float) -> None:
+    """Wait for the database and create the indexes. Raises StartError when it does not answer in time."""
+    retrying = AsyncRetrying(
+        retry=retry_if_exception_type(TRANSIENT),
+        stop=stop_after_delay(timeout_seconds),
+        wait=wait_random_exponential(multiplier=0.3, max=5),
+        before_sleep=lambda state: log.warning("database does not answer yet", attempts=state.attempt_number),
+        reraise=True,
+    )
+    try:
+        async for attempt in retrying:
+            with attempt:
+                await prepare(database)
+    except TRANSIENT as error:
+        raise StartError(
+            f"the database did not answer within {timeout_seconds:.0f} s; check that it runs and "
+            f"PLUMBLINE_MONGODB_URL ({type(error).__name__})"
+        ) from error
+
+
+async def _answers(database: Database) -> bool:
+    try:
+        async with asyncio.timeout(PING_SECONDS):
+            await database.command("ping")
+    except (PyMongoError, TimeoutError):
+        return False
+    return True
+
+
+# --- signals, probes and the broker's clients ------------------------------------------------------------------------
+
+
+def _on_signal() -> asyncio.Event:
+    """Set by SIGTERM and SIGINT."""
+    stopping, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    return stopping
+
+
+async def _before(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Do `work` unless `stopping` is set first; whether it was done."""
+    doing, signalled = asyncio.create_task(work), asyncio.create_task(stopping.wait())
+    await asyncio.wait([doing, signalled], return_when=asyncio.FIRST_COMPLETED)
+    signalled.cancel()
+    if doing.done():
+        doing.result()
+        return True
+    doing.cancel()
+    await asyncio.gather(doing, return_exceptions=True)
+    return False
+
+
+@contextlib.contextmanager
+def _health(settings: Settings, is_live: Callable[[], bool], is_ready: Callable[[], bool]) -> Iterator[None]:
+    """Serve the probes and metrics, unless the port is 0."""
+    if not settings.health_port:
+        yield
+        return
+    try:
+        stop = serve_health(settings.health_host, settings.health_port, is_live=is_live, is_ready=is_ready)
+    except OSError as error:
+        raise _taken("health port", settings.health_host, settings.health_port, error, "HEALTH_PORT") from error
+    try:
+        yield
+    finally:
+        stop()
+
+
+def _taken(what: str, host: str, port: int, error: OSError, variable: str) -> StartError:
+    return StartError(
+        f"the {what} {host}:{port} cannot be opened ({error.strerror}); set PLUMBLINE_SCORE_API_{variable}"
+    )
+
+
+def _options(kafka: KafkaSettings) -> dict[str, Any]:
+    try:
+        return kafka.client_options()
+    except OSError as error:
+        raise StartError(f"a file for the broker's login cannot be read: {error}") from error
+
+
 def _producer(kafka: KafkaSettings) -> AIOKafkaProducer:
     return AIOKafkaProducer(
-        **kafka.client_options(),
+        **_options(kafka),
         enable_idempotence=True,
         acks="all",
         compression_type="zstd",
         linger_ms=0,
-        max_request_size=2 * 1024 * 1024,
+        max_request_size=LARGEST_RECORD_BYTES,
         request_timeout_ms=30_000,
         retry_backoff_ms=500,
+    )
+
+
+def _consumer(kafka: KafkaSettings, **more: Any) -> AIOKafkaConsumer:  # noqa: ANN401
+    return AIOKafkaConsumer(
+        **_options(kafka),
+        enable_auto_commit=False,
+        max_partition_fetch_bytes=LARGEST_RECORD_BYTES,
+        fetch_max_wait_ms=50,
+        retry_backoff_ms=500,
+        **more,
+    )
+
+
+def _member(settings: Settings, kafka: KafkaSettings) -> AIOKafkaConsumer:
+    """A static member of the projector's group."""
+    return _consumer(
+        kafka,
+        group_id=kafka.group("score-api-project"),
+        group_instance_id=settings.name,
+        client_id=settings.name,
+        auto_offset_reset="earliest",
+        session_timeout_ms=10_000,
+        heartbeat_interval_ms=2_000,
+        rebalance_timeout_ms=10_000,
     )
 
 
 # --- role: project ---------------------------------------------------------------------------------------------------
 
 
-def project(settings: Settings, kafka: KafkaSettings) -> int:
-    """Run the projector until a signal; the exit status."""
-    logs.configure("score-api-project", form=settings.log_format, level=settings.log_level)
-    try:
-        uvloop.run(_project(settings, kafka))
-    except (KafkaError, PyMongoError, TooManyBadRecordsError, OSError, RuntimeError) as error:
-        log.error("projector stops", problem=f"{type(error).__name__}: {error}", broker=kafka.kafka_bootstrap)
-        return 1
-    return 0
-
-
 async def _project(settings: Settings, kafka: KafkaSettings) -> None:
-    options = kafka.client_options()
-    producer = _producer(kafka)
-    fetch = {"max_partition_fetch_bytes": 2 * 1024 * 1024, "fetch_max_wait_ms": 50, "retry_backoff_ms": 500}
-    consumer = AIOKafkaConsumer(
-        **options,
-        **fetch,
-        group_id=kafka.group("score-api-project"),
-        group_instance_id=settings.name,
-        client_id=settings.name,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        session_timeout_ms=10_000,
-        heartbeat_interval_ms=2_000,
-        rebalance_timeout_ms=10_000,
-    )
-    catalogue = AIOKafkaConsumer(**options, **fetch, enable_auto_commit=False)
+    stopping = _on_signal()
+    producer, consumer, reader = _producer(kafka), _member(settings, kafka), _consumer(kafka)
     async with open_database(settings) as database:
         insights = InsightsService(InsightsRepository(database))
         service = ProjectionService(ProjectionRepository(database), insights, HistoryRepository(database))
+        patience = Patience(TRANSIENT)
         projector = Projector(
             consumer,
-            producer,
+            Sender(producer, kafka),
             service,
             kafka,
-            transient=TRANSIENT,
+            patience,
             bad_records_in_a_row=settings.bad_records_in_a_row,
         )
-        follower = CatalogueFollower(catalogue, service, kafka.topic("control-catalogue"))
-        stop_health = _health(settings, lambda: time.monotonic() - projector.turned_at, lambda: projector.is_ready)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, projector.stop)
-        try:
-            await _eventually("database", lambda: prepare(database), TRANSIENT)
-            consumer.subscribe([kafka.topic("control-results"), kafka.topic("instance-status")])
-            for client in (producer, consumer, catalogue):
-                await _eventually("broker", client.start, (KafkaConnectionError,))
-            await _together(projector, follower)
-        finally:
-            stop_health()
-            for client in (consumer, catalogue, producer):
-                with contextlib.suppress(KafkaError):
-                    await client.stop()
+
+        async def start() -> None:
+            await _prepare(database, settings.startup_timeout_seconds)
+            topics = [*TOPICS, *map(dead_letter_name, TOPICS)]
+            await broker.start([producer, reader, consumer], kafka, topics, settings.startup_timeout_seconds)
+            partitions = await _catalogue_partitions(producer, kafka)
+            await read_catalogue(reader, partitions, service, patience)
+
+        with _health(settings, lambda: _is_turning(projector), lambda: projector.is_ready):
+            try:
+                if await _before(stopping, start()):
+                    await _until(stopping, projector)
+            finally:
+                await broker.stop([consumer, reader, producer])
 
 
-async def _together(projector: Projector, follower: CatalogueFollower) -> None:
-    """Run both; the first failure of either ends both."""
-    tasks = [asyncio.create_task(projector.run()), asyncio.create_task(follower.run())]
-    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in pending:
-        task.cancel()
-    await asyncio.gather(*pending, return_exceptions=True)
-    for task in done:
-        task.result()
+async def _catalogue_partitions(producer: AIOKafkaProducer, kafka: KafkaSettings) -> list[TopicPartition]:
+    topic = kafka.topic("control-catalogue")
+    return [TopicPartition(topic, number) for number in sorted(await producer.partitions_for(topic))]
 
 
-def _health(settings: Settings, age: Callable[[], float], is_ready: Callable[[], bool]) -> Callable[[], None]:
-    if not settings.health_port:
-        return lambda: None
-    return serve_health(
-        settings.health_host, settings.health_port, is_live=lambda: age() < STALLED_SECONDS, is_ready=is_ready
-    )
+def _is_turning(projector: Projector) -> bool:
+    return time.monotonic() - projector.turned_at < STALLED_SECONDS
+
+
+async def _until(stopping: asyncio.Event, projector: Projector) -> None:
+    """Project until `stopping` is set; then the record in hand has some seconds. What it loses is read again."""
+    running, signalled = asyncio.create_task(projector.run()), asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait([running, signalled], return_when=asyncio.FIRST_COMPLETED)
+        projector.stop()
+        await asyncio.wait([running], timeout=STOP_SECONDS)
+        if running.done():
+            running.result()
+    finally:
+        for task in (running, signalled):
+            task.cancel()
+        await asyncio.gather(running, signalled, return_exceptions=True)
 
 
 # --- role: serve -----------------------------------------------------------------------------------------------------
 
 
-def serve(settings: Settings, kafka: KafkaSettings) -> int:
-    """Serve the API until a signal; the exit status."""
-    logs.configure("score-api-serve", form=settings.log_format, level=settings.log_level)
-    config = uvicorn.Config(
-        create_app(settings, kafka),
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=20,
-    )
-    server = uvicorn.Server(config)
-    server.run()
-    return 0 if server.started else 1
+async def _serve(settings: Settings, kafka: KafkaSettings) -> None:
+    stopping, loop = _on_signal(), asyncio.get_running_loop()
+    producer = _producer(kafka)
+    requester, beat = Requester(producer, kafka), Beat()
+    async with open_database(settings) as database:
+        server: uvicorn.Server | None = None
 
+        async def is_ready() -> bool:
+            return server is not None and server.started and not server.should_exit and await _answers(database)
 
-def create_app(settings: Settings, kafka: KafkaSettings) -> FastAPI:
-    """The application of the role `serve`."""
-
-    @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        producer = _producer(kafka)
-        stop_health = _health(settings, lambda: 0.0, lambda: True)
+        tasks = [asyncio.create_task(work) for work in (beat.run(), requester.connect())]
+        probes = (lambda: beat.is_live, lambda: _asked(loop, is_ready))
         try:
-            async with open_database(settings) as database:
-                await _eventually("database", lambda: prepare(database), TRANSIENT)
-                await _eventually("broker", producer.start, (KafkaConnectionError,))
-                app.state.services = build_services(database, _asking(producer, kafka))
-                app.state.is_ready = lambda: _answers(database)
-                yield
-        except (KafkaError, PyMongoError, DatabaseSettingsError) as error:
-            log.error("score API stops", problem=f"{type(error).__name__}: {error}", broker=kafka.kafka_bootstrap)
-            raise
+            with _health(settings, *probes):
+                if await _before(stopping, _prepare(database, settings.startup_timeout_seconds)):
+                    app = create_app(build_services(database, requester.ask), is_ready)
+                    server = _server(app)
+                    await server.serve(sockets=[_listen(settings)])
         finally:
-            stop_health()
-            with contextlib.suppress(KafkaError):
-                await producer.stop()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await broker.stop([producer])
 
+
+class Beat:
+    """Proves that the event loop turns."""
+
+    def __init__(self) -> None:
+        self._at = time.monotonic()
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it turned lately."""
+        return time.monotonic() - self._at < MISSED_BEAT_SECONDS
+
+    async def run(self) -> None:
+        """Beat for ever."""
+        while True:
+            self._at = time.monotonic()
+            await asyncio.sleep(BEAT_SECONDS)
+
+
+def _asked(loop: asyncio.AbstractEventLoop, question: Callable[[], Coroutine[Any, Any, bool]]) -> bool:
+    """The answer of a coroutine, asked from a thread; False when the loop does not give it in time."""
+    answer = asyncio.run_coroutine_threadsafe(question(), loop)
+    try:
+        return answer.result(PING_SECONDS + 1)
+    except TimeoutError:
+        answer.cancel()
+        return False
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        listening = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    except OSError as error:
+        raise _taken("port", settings.host, settings.port, error, "PORT") from error
+    log.info("score API listens", host=settings.host, port=settings.port)
+    return listening
+
+
+def _server(app: FastAPI) -> uvicorn.Server:
+    config = uvicorn.Config(
+        app, lifespan="off", log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=10
+    )
+    return uvicorn.Server(config)
+
+
+def create_app(services: Services, is_ready: Callable[[], Awaitable[bool]]) -> FastAPI:
+    """The application of the role `serve`."""
     app = FastAPI(
         title="Plumbline score API",
         version="0.1.0",
         description="Secure Scores of Salesforce and ServiceNow, with recommendations and evidence.",
-        lifespan=lifespan,
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
     )
+    app.state.services = services
     problems.install(app)
     for error in (PyMongoError, KafkaError):
         app.add_exception_handler(error, _on_dependency)
-    app.middleware("http")(_guard)
+    guard.install(app, _authentication(services.keys))
     for routes in (score_routes, instance_routes, recommendation_routes):
         app.include_router(routes.router)
-    _add_plain_routes(app)
+    _add_plain_routes(app, is_ready)
     return app
 
 
-def build_services(database: Database, ask: Callable[[CollectionRequest], Any]) -> Services:
+def build_services(database: Database, ask: Ask) -> Services:
     """Everything that the routes work with."""
     instances, insights = InstanceRepository(database), InsightsService(InsightsRepository(database))
     return Services(
@@ -273,25 +418,15 @@ def build_services(database: Database, ask: Callable[[CollectionRequest], Any]) 
     )
 
 
-def _asking(producer: AIOKafkaProducer, kafka: KafkaSettings) -> Callable[[CollectionRequest], Any]:
-    async def ask(request: CollectionRequest) -> None:
-        headers = envelope.headers(request, source="/score-api")
-        topic = kafka.topic("collection-requests")
+def _authentication(keys: KeyService) -> guard.Authenticate:
+    async def authenticate(text: str) -> Caller | None:
         try:
-            async with asyncio.timeout(ASK_SECONDS):
-                await producer.send_and_wait(topic, envelope.encode(request), key=request.key.encode(), headers=headers)
-        except (TimeoutError, KafkaError) as error:
-            raise UnavailableError("The broker does not answer; nothing was asked for. Try again.") from error
+            return await keys.authenticate(text)
+        except PyMongoError as error:
+            log.error("keys cannot be checked", problem=f"{type(error).__name__}: {error}")
+            raise UnavailableError("The database does not answer now; try again.") from error
 
-    return ask
-
-
-async def _answers(database: Database) -> bool:
-    try:
-        await database.command("ping")
-    except PyMongoError:
-        return False
-    return True
+    return authenticate
 
 
 async def _on_dependency(_: Request, error: Exception) -> JSONResponse:
@@ -299,37 +434,16 @@ async def _on_dependency(_: Request, error: Exception) -> JSONResponse:
     return problems.problem(503, "A dependency does not answer now; try again.")
 
 
-async def _guard(request: Request, call_next: Callable[[Request], Any]) -> Response:
-    """Bounds bodies, adds security headers, counts and times."""
-    length = request.headers.get("content-length", "0")
-    if (
-        "chunked" in request.headers.get("transfer-encoding", "")
-        or not length.isdigit()
-        or int(length) > LARGEST_BODY_BYTES
-    ):
-        return problems.problem(413, f"Send at most {LARGEST_BODY_BYTES} bytes, with a Content-Length.")
-    started = time.perf_counter()
-    response: Response = await call_next(request)
-    route = getattr(request.scope.get("route"), "path", "unmatched")
-    REQUESTS.labels(route, response.status_code).inc()
-    LATENCY.labels(route).observe(time.perf_counter() - started)
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Content-Security-Policy"] = "default-src 'none'; frame-ancestors 'none'"
-    response.headers["Referrer-Policy"] = "no-referrer"
-    return response
-
-
-def _add_plain_routes(app: FastAPI) -> None:
+def _add_plain_routes(app: FastAPI, is_ready: Callable[[], Awaitable[bool]]) -> None:
     @app.get("/healthz", include_in_schema=False)
     async def healthz() -> Response:
         return PlainTextResponse("ok\n")
 
     @app.get("/readyz", include_in_schema=False)
-    async def readyz(request: Request) -> Response:
-        is_ready = await request.app.state.is_ready()
-        return PlainTextResponse("ok\n" if is_ready else "the database does not answer\n", 200 if is_ready else 503)
+    async def readyz() -> Response:
+        is_good = await is_ready()
+        return PlainTextResponse("ok\n" if is_good else "the database does not answer\n", 200 if is_good else 503)
 
-    @app.get("/openapi.json", include_in_schema=False, dependencies=[Depends(caller)])
+    @app.get("/openapi.json", include_in_schema=False)
     async def openapi() -> Response:
-        return JSONResponse(app.openapi())
+        return JSONResponse(problems.document(app.openapi()))

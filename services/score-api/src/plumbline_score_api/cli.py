@@ -68,10 +68,7 @@ def _do(work: Coroutine[Any, Any, T]) -> T:
 @app.command()
 def project() -> None:
     """Project results and statuses into the database, until stopped."""
-    try:
-        sys.exit(composition.project(_settings(), _kafka()))
-    except composition.DatabaseSettingsError as error:
-        raise _fail(f"score-api: {error}", 2) from error
+    sys.exit(composition.project(_settings(), _kafka()))
 
 
 @app.command()
@@ -88,12 +85,13 @@ def serve(
 def init() -> None:
     """Create the database's indexes."""
 
-    async def work() -> None:
-        async with composition.open_database(_settings()) as database:
-            await composition.prepare(database)
-
-    _do(work())
+    _do(_prepare())
     typer.echo("the indexes are there")
+
+
+async def _prepare() -> None:
+    async with composition.open_database(_settings()) as database:
+        await composition.prepare(database)
 
 
 @keys_app.command()
@@ -121,6 +119,7 @@ def create(
         _write(out, key)
         typer.echo(f"key written to {out}")
     else:
+        out.chmod(0o600)
         typer.echo(f"{out} holds a valid key")
 
 

@@ -1,13 +1,17 @@
 """Errors as RFC 9457 problem details."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+
+log = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -20,6 +24,7 @@ class Problem(BaseModel):
     status: int
     detail: str
     errors: list[dict[str, Any]] = Field(default_factory=list, description="For 422: where and what")
+    trace_id: str | None = Field(default=None, description="For 500: what to look for in the logs")
 
 
 class ProblemError(Exception):
@@ -62,33 +67,72 @@ class ConflictError(ProblemError):
     status = HTTPStatus.CONFLICT
 
 
+class TooLargeError(ProblemError):
+    """A body beyond the limit, or one that does not say how long it is."""
+
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+
 class UnavailableError(ProblemError):
     """A dependency does not answer now."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
 
 
-def problem(status: int, detail: str, errors: list[dict[str, Any]] | None = None) -> JSONResponse:
+def problem(
+    status: int,
+    detail: str,
+    errors: list[dict[str, Any]] | None = None,
+    *,
+    trace_id: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
     """The response for a problem."""
-    headers = {"WWW-Authenticate": 'Bearer realm="plumbline"'} if status == HTTPStatus.UNAUTHORIZED else {}
-    body = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, errors=errors or [])
-    return JSONResponse(body.model_dump(exclude_defaults=False), status, headers=headers, media_type=MEDIA_TYPE)
+    ours = {"WWW-Authenticate": 'Bearer realm="plumbline"'} if status == HTTPStatus.UNAUTHORIZED else {}
+    phrase = HTTPStatus(status).phrase
+    body = Problem(title=phrase, status=status, detail=detail, errors=errors or [], trace_id=trace_id)
+    return JSONResponse(
+        body.model_dump(exclude_none=True), status, headers={**(headers or {}), **ours}, media_type=MEDIA_TYPE
+    )
+
+
+def answer(error: ProblemError) -> JSONResponse:
+    """The response for an error of ours."""
+    return problem(error.status, error.detail)
 
 
 async def _on_problem(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ProblemError)
-    return problem(error.status, error.detail)
+    return answer(error)
 
 
-async def _on_invalid(_: Request, error: Exception) -> JSONResponse:
+async def _on_invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    found = [{"at": ".".join(map(str, e["loc"])), "message": e["msg"]} for e in error.errors()]
+    found = [{"at": ".".join(map(str, e["loc"])), "message": _message(request, e)} for e in error.errors()]
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "The request is not as documented; see `errors`.", found)
+
+
+def _message(request: Request, error: Mapping[str, Any]) -> str:
+    """What is wrong with one value; for an unknown query parameter, which ones there are."""
+    if error["type"] != "extra_forbidden" or error["loc"][0] != "query":
+        return str(error["msg"])
+    item = request.app.openapi()["paths"].get(request.scope["route"].path, {})
+    known = item.get(request.method.lower(), {}).get("parameters", [])
+    names = sorted(parameter["name"] for parameter in known if parameter["in"] == "query")
+    return f"Unknown; there are {', '.join(names)}" if names else "Unknown; there are no parameters"
 
 
 async def _on_http(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    return problem(error.status_code, str(error.detail))
+    return problem(error.status_code, str(error.detail), headers=error.headers)
+
+
+async def _on_bug(request: Request, error: Exception) -> JSONResponse:
+    """The caller learns a number, the log everything."""
+    trace_id: str = request.state.trace_id
+    log.error("request failed", path=request.url.path, problem=type(error).__name__, trace_id=trace_id)
+    detail = "Something is broken here. The logs say more under the trace id."
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail, trace_id=trace_id)
 
 
 def install(app: FastAPI) -> None:
@@ -96,9 +140,24 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ProblemError, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(Exception, _on_bug)
 
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {}}}
-    for status in (401, 403, 404, 422, 503)
+    status: {
+        "description": HTTPStatus(status).phrase,
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    for status in (401, 403, 404, 409, 413, 422, 500, 503)
 }
+"""The problems that any route may answer with; `document` adds the schema."""
+
+
+def document(schema: dict[str, Any]) -> dict[str, Any]:
+    """An OpenAPI document with the schema of problems and the key that every route asks for."""
+    components = schema.setdefault("components", {})
+    components.setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
+    components["securitySchemes"] = {
+        "key": {"type": "http", "scheme": "bearer", "description": "An API key, as `score-api keys create` prints it"}
+    }
+    return {**schema, "security": [{"key": []}]}

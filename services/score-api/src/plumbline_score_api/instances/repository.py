@@ -7,6 +7,8 @@ from plumbline_contracts.events import Insights, Product
 from pymongo.errors import DuplicateKeyError
 
 Document = dict[str, Any]
+_SCORE = {"instance": 1, "product": 1, "current.key": 1, "current.score": 1, "current.evaluated_at": 1}
+_LIGHT = {"current.datasets": 0, "current.audit_entries": 0}
 
 
 class InstanceRepository:
@@ -15,14 +17,18 @@ class InstanceRepository:
     def __init__(self, database: AsyncIOMotorDatabase[Document]) -> None:
         self._instances = database["instances"]
 
-    async def list(self, tenant: str, product: Product | None = None) -> list[Document]:
-        """The tenant's instances, by name."""
+    async def scores(self, tenant: str, product: Product | None = None) -> list[Document]:
+        """The tenant's instances by name, with their current evaluation's score and nothing else."""
         query: Document = {"tenant": tenant} | ({"product": product.value} if product else {})
-        return [document async for document in self._instances.find(query).sort("_id", 1)]
+        return [document async for document in self._instances.find(query, _SCORE).sort("_id", 1)]
+
+    async def list(self, tenant: str) -> list[Document]:
+        """The tenant's instances by name, with score and status."""
+        return [document async for document in self._instances.find({"tenant": tenant}, _LIGHT).sort("_id", 1)]
 
     async def find(self, tenant: str, instance: str) -> Document | None:
         """One instance of the tenant."""
-        return await self._instances.find_one({"_id": f"{tenant}/{instance}", "tenant": tenant})
+        return await self._instances.find_one({"_id": f"{tenant}/{instance}", "tenant": tenant}, _LIGHT)
 
 
 class InsightsRepository:

@@ -2,8 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi.exceptions import RequestValidationError
 from plumbline_contracts.events import ID_PATTERN
+from pydantic import ValidationError
 
 from plumbline_score_api.access import InstanceManager, NoQuery, Reader
 from plumbline_score_api.instances.schemas import (
@@ -39,11 +41,23 @@ async def get_instance(request: Request, who: Reader, instance: InstanceId, _: E
     return await _instances(request).detail(who.tenant, instance)
 
 
-@router.post("/{instance}/scan", operation_id="scanInstance", status_code=202)
+async def nothing(request: Request) -> ScanBody:
+    """The body of a scan. Raises RequestValidationError for anything but nothing."""
+    try:
+        return ScanBody.model_validate_json((await request.body()).strip() or b"{}")
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+        raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in found]) from error
+
+
+_NOTHING = {"requestBody": {"content": {"application/json": {"schema": ScanBody.model_json_schema()}}}}
+
+
+@router.post("/{instance}/scan", operation_id="scanInstance", status_code=202, openapi_extra=_NOTHING)
 async def scan_instance(
-    request: Request, who: InstanceManager, instance: InstanceId, _: Empty, body: ScanBody | None = None
+    request: Request, who: InstanceManager, instance: InstanceId, _: Empty, body: Annotated[ScanBody, Depends(nothing)]
 ) -> ScanAccepted:
-    """Ask for a collection now."""
+    """Ask for a collection now. The body is empty or `{}`, whatever its content type."""
     return await _instances(request).scan(who.tenant, instance, who.name)
 
 

@@ -29,9 +29,10 @@ class KeyRepository:
         return [_key(document) async for document in self._keys.find({"tenant": tenant}).sort("created_at", 1)]
 
     async def revoke(self, tenant: str, key_id: str, now: datetime) -> bool:
-        """End a key; whether there was one."""
-        changed = await self._keys.update_one({"_id": key_id, "tenant": tenant}, {"$set": {"revoked_at": now}})
-        return bool(changed.matched_count)
+        """End a key, which keeps the moment of its first end; whether there was one."""
+        mine = {"_id": key_id, "tenant": tenant}
+        await self._keys.update_one({**mine, "revoked_at": None}, {"$set": {"revoked_at": now}})
+        return await self._keys.find_one(mine, {"_id": 1}) is not None
 
 
 def _key(document: dict[str, Any]) -> ApiKey:

@@ -1,179 +1,216 @@
 """The projector's loop over `control-results`, `instance-status` and `control-catalogue`.
 
-The first two are consumed in a group and committed after durable writes. The catalogue is small and compacted: every
-replica follows it whole, outside of the group, so that waiting for a definition never blocks its arrival.
+All three are consumed in a group and committed after durable writes. The catalogue is small and compacted, so every
+replica also reads it whole when it starts: a database that was restored from a backup gets its definitions back.
 """
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections import Counter as Tally
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 
 import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalGenerationError, IllegalStateError, UnknownMemberIdError
 from aiokafka.structs import ConsumerRecord
+from opentelemetry import context, propagate
 from plumbline_contracts import envelope
 from plumbline_contracts.events import ControlDefinition, ControlResults, InstanceStatus
 from plumbline_contracts.kafka import KafkaSettings
-from plumbline_contracts.topics import dead_letter_name
 from prometheus_client import Counter, Gauge
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from plumbline_score_api.projection.service import LostSwitchError, ProjectionService, UnknownDefinitionsError
+from plumbline_score_api.broker import Sender
+from plumbline_score_api.problems import ConflictError
+from plumbline_score_api.projection.evaluations import refuse_large
+from plumbline_score_api.projection.service import LostSwitchError, ProjectionService
 
 log = structlog.get_logger(__name__)
 
 BAD_RECORDS = Counter("plumbline_score_api_bad_records_total", "Records that could not be projected", ["topic"])
-WAITING = Gauge("plumbline_score_api_waiting_for_definitions", "1 while an evaluation waits for control definitions")
+WAITING = Gauge("plumbline_score_api_waiting_evaluations", "Whole evaluations that wait for control definitions")
+TOPICS = ("control-results", "control-catalogue", "instance-status")
 POLL_MS = 200
+RECORDS_AT_ONCE = 50
 DATABASE_SECONDS = 60.0
-DEFINITION_POLL_SECONDS = 0.2
+COMMIT_SECONDS = 10.0
+WAITING_POLL_SECONDS = 1.0
+WAITING_TOLD_SECONDS = 60.0
 _LOST = (CommitFailedError, IllegalGenerationError, UnknownMemberIdError, IllegalStateError)
 
 
 class TooManyBadRecordsError(RuntimeError):
-    """So many records in a row cannot be projected that something upstream is broken."""
+    """So many records of a topic in a row cannot be projected that something upstream is broken."""
 
 
-class Projector:
-    """One replica of the role `project`. `transient` are the database's passing failures."""
+class Patience:
+    """Does database work again while the database is away, for a minute. `transient` are its passing failures."""
+
+    def __init__(self, transient: tuple[type[Exception], ...]) -> None:
+        self._again = (*transient, LostSwitchError, ConflictError)
+
+    async def do(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do `work`, which may be done twice. Raises the last failure when the minute is over."""
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(self._again),
+            stop=stop_after_delay(DATABASE_SECONDS),
+            wait=wait_random_exponential(multiplier=0.2, max=5),
+            before_sleep=self._tell,
+            reraise=True,
+        )
+        async for attempt in retrying:
+            with attempt:
+                await work()
+
+    @staticmethod
+    def _tell(state: RetryCallState) -> None:
+        problem = str(state.outcome and state.outcome.exception())
+        log.warning("a write did not succeed, trying again", attempts=state.attempt_number, problem=problem)
+
+
+class Projector(ConsumerRebalanceListener):  # type: ignore[misc]
+    """One replica of the role `project`."""
 
     def __init__(
         self,
         consumer: AIOKafkaConsumer,
-        producer: AIOKafkaProducer,
+        sender: Sender,
         service: ProjectionService,
         kafka: KafkaSettings,
+        patience: Patience,
         *,
-        transient: tuple[type[Exception], ...],
         bad_records_in_a_row: int,
     ) -> None:
-        self._consumer, self._producer, self._service, self._kafka = consumer, producer, service, kafka
-        self._transient, self._most_bad = transient, bad_records_in_a_row
-        self._bad_in_a_row = 0
-        self._stopping = False
+        self._consumer, self._sender, self._service, self._patience = consumer, sender, service, patience
+        self._most_bad = bad_records_in_a_row
+        self._bad_in_a_row: Tally[str] = Tally()
+        self._done: dict[TopicPartition, int] = {}
+        self._looked_at = self._told_at = float("-inf")
+        self._is_stopping = False
+        self.is_ready = False
+        """Whether the group has given this replica its share, be it empty."""
         self.turned_at = time.monotonic()
-        self._handlers: dict[str, Callable[[ConsumerRecord], Awaitable[None]]] = {
-            kafka.topic("control-results"): self._take_part,
-            kafka.topic("instance-status"): self._take_status,
-        }
+        takers = (self._take_part, self._take_definition, self._take_status)
+        self._names = {kafka.topic(name): name for name in TOPICS}
+        self._takers = dict(zip(TOPICS, takers, strict=True))
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether partitions are assigned."""
-        return bool(self._consumer.assignment())
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        """Not ready until the group has settled again."""
+        self.is_ready = False
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        """The group has settled."""
+        self.is_ready = True
 
     def stop(self) -> None:
-        """End the loop after this turn."""
-        self._stopping = True
+        """End the loop after the record in hand."""
+        self._is_stopping = True
 
     async def run(self) -> None:
         """Project until stopped. A lasting failure of broker or database leaves; nothing is committed too early."""
-        while not self._stopping:
+        self._consumer.subscribe(list(self._names), listener=self)
+        while not self._is_stopping:
             self.turned_at = time.monotonic()
-            batches = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=200)
-            done: dict[TopicPartition, int] = {}
+            batches = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=RECORDS_AT_ONCE)
             for partition, records in batches.items():
                 for record in records:
+                    if self._is_stopping:
+                        break
                     self.turned_at = time.monotonic()
                     await self._project(record)
-                    done[partition] = record.offset + 1
-            if done:
-                await self._commit(done)
+                    self._done[partition] = record.offset + 1
+            await self._commit()
+            await self._look_after_waiting()
 
-    async def _commit(self, offsets: dict[TopicPartition, int]) -> None:
+    async def _commit(self) -> None:
+        """Commit what is done. A broker that is away is no reason to stop: it is committed later."""
+        if not self._done:
+            return
         try:
-            await self._consumer.commit(offsets)
+            async with asyncio.timeout(COMMIT_SECONDS):
+                await self._consumer.commit(self._done)
+        except TimeoutError:
+            log.warning("the broker does not take the offsets, trying again")
+            return
         except _LOST as error:
             log.warning("commit lost in a rebalance, the records are read again", problem=str(error))
+        self._done = {}
+
+    async def _look_after_waiting(self) -> None:
+        """Apply evaluations whose definitions came, and say every minute what the others wait for."""
+        now = time.monotonic()
+        if now - self._looked_at < WAITING_POLL_SECONDS:
+            return
+        self._looked_at = now
+        await self._patience.do(self._apply_waiting)
+
+    async def _apply_waiting(self) -> None:
+        problems = await self._service.apply_waiting()
+        WAITING.set(len(problems))
+        if problems and time.monotonic() - self._told_at >= WAITING_TOLD_SECONDS:
+            self._told_at = time.monotonic()
+            log.warning("evaluations wait for control definitions", waiting=len(problems), oldest=problems[0])
 
     async def _project(self, record: ConsumerRecord) -> None:
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type((*self._transient, LostSwitchError)),
-            stop=stop_after_delay(DATABASE_SECONDS),
-            wait=wait_random_exponential(multiplier=0.2, max=5),
-            before_sleep=lambda state: log.warning(
-                "database does not answer, trying again", problem=str(state.outcome and state.outcome.exception())
-            ),
-            reraise=True,
-        )
+        name = self._names[record.topic]
+        if record.value is None and name != "control-results":
+            return  # a tombstone of a compacted topic: no news
+        token = context.attach(propagate.extract(dict(envelope.trace_carrier(record.headers))))
         try:
-            async for attempt in retrying:
-                with attempt:
-                    await self._when_defined(record)
+            await self._patience.do(partial(self._takers[name], record))
         except envelope.BadRecordError as error:
-            await self._divert(record, error)
+            await self._divert(name, record, error)
         else:
-            self._bad_in_a_row = 0
-
-    async def _when_defined(self, record: ConsumerRecord) -> None:
-        """Handle a record; an evaluation whose definitions are still on their way waits for them."""
-        told = False
-        while not self._stopping:
-            try:
-                await self._handlers[record.topic](record)
-            except UnknownDefinitionsError as error:
-                WAITING.set(1)
-                if not told:
-                    log.warning("waiting for control definitions", problem=str(error))
-                    told = True
-                self.turned_at = time.monotonic()
-                await self._stay_in_group()
-                continue
-            WAITING.set(0)
-            return
-        raise asyncio.CancelledError
-
-    async def _stay_in_group(self) -> None:
-        """Wait a moment, polling with everything paused, so that the group keeps this member."""
-        assigned = self._consumer.assignment()
-        self._consumer.pause(*assigned)
-        await self._consumer.getmany(timeout_ms=int(DEFINITION_POLL_SECONDS * 1000))
-        self._consumer.resume(*(assigned & self._consumer.assignment()))
+            self._bad_in_a_row[name] = 0
+        finally:
+            context.detach(token)
 
     async def _take_part(self, record: ConsumerRecord) -> None:
         await self._service.take_part(envelope.decode(ControlResults, record.value, record.headers))
 
+    async def _take_definition(self, record: ConsumerRecord) -> None:
+        await self._service.take_definitions([_definition(record)])
+
     async def _take_status(self, record: ConsumerRecord) -> None:
         await self._service.take_status(envelope.decode(InstanceStatus, record.value, record.headers))
 
-    async def _divert(self, record: ConsumerRecord, error: Exception) -> None:
-        BAD_RECORDS.labels(record.topic).inc()
-        self._bad_in_a_row += 1
-        if self._bad_in_a_row > self._most_bad:
-            raise TooManyBadRecordsError(f"{self._bad_in_a_row} bad records in a row; the last: {error}")
-        headers = envelope.dead_letter_headers(record.topic, record.partition, record.offset, error)
-        await self._producer.send_and_wait(
-            dead_letter_name(record.topic), record.value or b"", key=record.key, headers=headers
-        )
-        log.warning("record diverted", topic=record.topic, offset=record.offset, problem=str(error))
+    async def _divert(self, name: str, record: ConsumerRecord, error: envelope.BadRecordError) -> None:
+        """Bring the record to the dead letters with its key, bytes and headers; ours say what was wrong."""
+        BAD_RECORDS.labels(name).inc()
+        self._bad_in_a_row[name] += 1
+        if self._bad_in_a_row[name] > self._most_bad:
+            raise TooManyBadRecordsError(
+                f"{self._bad_in_a_row[name]} records in a row on {record.topic} cannot be read; find who writes them; "
+                f"the last, at partition {record.partition} offset {record.offset}: {error}"
+            )
+        await self._sender.dead_letter(name, record, error)
+        log.warning("record diverted", topic=name, partition=record.partition, offset=record.offset, problem=str(error))
 
 
-class CatalogueFollower:
-    """Brings every control definition to the database."""
-
-    def __init__(self, consumer: AIOKafkaConsumer, service: ProjectionService, topic: str) -> None:
-        self._consumer, self._service, self._topic = consumer, service, topic
-
-    async def run(self) -> None:
-        """Follow for ever, from the beginning."""
-        metadata = await self._consumer._client.fetch_all_metadata()
-        numbers = metadata.partitions_for_topic(self._topic)
-        if not numbers:
-            raise RuntimeError(f"topic {self._topic} does not exist; create the topics with `contracts topics create`")
-        partitions = [TopicPartition(self._topic, number) for number in numbers]
-        self._consumer.assign(partitions)
-        await self._consumer.seek_to_beginning(*partitions)
-        while True:
-            batches = await self._consumer.getmany(timeout_ms=500)
-            definitions = [d for records in batches.values() for record in records if (d := _definition(record))]
-            await self._service.take_definition(definitions)
+async def read_catalogue(
+    consumer: AIOKafkaConsumer, partitions: list[TopicPartition], service: ProjectionService, patience: Patience
+) -> None:
+    """Bring every control definition that is on the topic now to the database. The consumer is in no group."""
+    consumer.assign(partitions)
+    for partition, offset in (await consumer.beginning_offsets(partitions)).items():
+        consumer.seek(partition, offset)
+    ends = await consumer.end_offsets(partitions)
+    while any([await consumer.position(partition) < end for partition, end in ends.items()]):
+        batches = await consumer.getmany(timeout_ms=500, max_records=RECORDS_AT_ONCE)
+        found = [d for records in batches.values() for d in _definitions(records)]
+        await patience.do(partial(service.take_definitions, found))
 
 
-def _definition(record: ConsumerRecord) -> ControlDefinition | None:
-    try:
-        return envelope.decode(ControlDefinition, record.value, record.headers)
-    except envelope.BadRecordError as error:
-        BAD_RECORDS.labels(record.topic).inc()
-        log.warning("unreadable definition skipped", offset=record.offset, problem=str(error))
-        return None
+def _definitions(records: list[ConsumerRecord]) -> Iterator[ControlDefinition]:
+    """The definitions in records, without those that the group diverts."""
+    for record in records:
+        with contextlib.suppress(envelope.BadRecordError):
+            yield _definition(record)
+
+
+def _definition(record: ConsumerRecord) -> ControlDefinition:
+    found = envelope.decode(ControlDefinition, record.value, record.headers)
+    refuse_large(found.catalogue_generation, "catalogue_generation")
+    return found

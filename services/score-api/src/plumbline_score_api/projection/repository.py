@@ -1,34 +1,36 @@
 """Staged parts, findings and pointers in MongoDB.
 
 Readers follow the pointer `current` of an instance's document, which one guarded update switches; findings and
-exposed entities belong to one evaluation and are never changed once it is current.
+exposed entities belong to one evaluation and are never changed once it is current. Everything that belongs to an
+evaluation carries its precedence, so that tidying up never touches a newer one that another replica is writing.
 """
 
+import contextlib
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
-from motor.motor_asyncio import AsyncIOMotorDatabase
+from motor.motor_asyncio import AsyncIOMotorCollection, AsyncIOMotorDatabase
 from plumbline_contracts.events import (
     ControlDefinition,
     ControlResult,
     ControlResults,
     ExposedEntity,
     InstanceStatus,
+    Product,
 )
 from pydantic import TypeAdapter
-from pymongo import ReplaceOne
-from pymongo.errors import DuplicateKeyError
+from pymongo import ReplaceOne, UpdateOne
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
+from plumbline_score_api.projection.evaluations import Evaluation
 from plumbline_score_api.projection.findings import Finding
 
 EXPOSED_PER_DOCUMENT = 500
+WRITES_AT_ONCE = 100
+DUPLICATE_KEY = 11000
+Collection: TypeAlias = "AsyncIOMotorCollection[dict[str, Any]]"
 _ENTITIES = TypeAdapter(list[ExposedEntity])
-
-
-def evaluation_key(part: ControlResults) -> str:
-    """Names one evaluation of one publication of a snapshot."""
-    return f"{part.evaluation_id}.{part.snapshot_digest[:16]}"
 
 
 class ProjectionRepository:
@@ -40,40 +42,57 @@ class ProjectionRepository:
 
     async def prepare(self) -> None:
         """Create the indexes; does nothing when they are there."""
-        await self._parts.create_index([("tenant", 1), ("instance", 1), ("evaluation", 1)])
-        await self._findings.create_index([("tenant", 1), ("instance", 1), ("evaluation", 1), ("rank_key", 1)])
+        await self._parts.create_index([("tenant", 1), ("instance", 1), ("evaluation", 1), ("part", 1)])
+        await self._parts.create_index([("waiting", 1)])
+        await self._findings.create_index([("tenant", 1), ("evaluation", 1), ("control_id", 1)])
         await self._findings.create_index([("tenant", 1), ("rank_key", 1)])
-        await self._exposed.create_index(
-            [("tenant", 1), ("instance", 1), ("evaluation", 1), ("control_id", 1), ("number", 1)]
-        )
+        await self._findings.create_index([("tenant", 1), ("instance", 1), ("precedence", 1)])
+        await self._exposed.create_index([("tenant", 1), ("evaluation", 1), ("control_id", 1), ("number", 1)])
+        await self._exposed.create_index([("tenant", 1), ("instance", 1), ("precedence", 1)])
         await self._instances.create_index([("tenant", 1), ("product", 1)])
 
     async def stage(self, tenant: str, part: ControlResults) -> None:
         """Keep a part; keeping it again changes nothing."""
-        key = evaluation_key(part)
+        evaluation = Evaluation.of(part)
         document = {
-            "_id": f"{tenant}/{part.instance}/{key}/{part.part}",
-            "tenant": tenant,
-            "instance": part.instance,
-            "evaluation": key,
+            **_belongs(tenant, evaluation),
+            "_id": f"{tenant}/{part.instance}/{evaluation.key}/{part.part}",
             "part": part.part,
             "part_count": part.part_count,
-            "started_at": part.snapshot_started_at,
+            "product": part.product,
+            "snapshot_id": part.snapshot_id,
             "body": part.model_dump_json(exclude_none=True),
         }
         await self._parts.replace_one({"_id": document["_id"]}, document, upsert=True)
 
-    async def is_whole(self, tenant: str, instance: str, key: str) -> bool:
-        """Whether the last part and all before it are staged."""
-        mine = {"tenant": tenant, "instance": instance, "evaluation": key}
+    async def is_whole(self, tenant: str, evaluation: Evaluation) -> bool:
+        """Whether the last part and all before it are staged. Parts behind the last one do not count."""
+        mine = {"tenant": tenant, "instance": evaluation.instance, "evaluation": evaluation.key}
         last = await self._parts.find_one({**mine, "part_count": {"$ne": None}}, {"part_count": 1})
-        return bool(last) and await self._parts.count_documents(mine) == (last or {})["part_count"]
+        if last is None:
+            return False
+        count: int = last["part_count"]
+        return await self._parts.count_documents({**mine, "part": {"$lt": count}}) == count
 
-    async def part(self, tenant: str, instance: str, key: str, number: int) -> ControlResults:
-        """One staged part."""
-        document = await self._parts.find_one({"_id": f"{tenant}/{instance}/{key}/{number}"})
-        assert document is not None
-        return ControlResults.model_validate_json(document["body"])
+    async def part(self, tenant: str, evaluation: Evaluation, number: int) -> ControlResults | None:
+        """One staged part; None when it is gone, because a newer evaluation was switched to."""
+        identity = f"{tenant}/{evaluation.instance}/{evaluation.key}/{number}"
+        document = await self._parts.find_one({"_id": identity})
+        return ControlResults.model_validate_json(document["body"]) if document else None
+
+    async def unstage(self, tenant: str, evaluation: Evaluation) -> None:
+        """Drop the parts of an evaluation that will never be current."""
+        await self._parts.delete_many({"tenant": tenant, "instance": evaluation.instance, "evaluation": evaluation.key})
+
+    async def mark_waiting(self, tenant: str, evaluation: Evaluation, missing: list[str]) -> None:
+        """Remember that a whole evaluation waits for these `control_id@digest` definitions."""
+        mine = {"tenant": tenant, "instance": evaluation.instance, "evaluation": evaluation.key}
+        await self._parts.update_one({**mine, "part": 0}, {"$set": {"waiting": True, "missing": missing}})
+
+    async def waiting(self) -> list[tuple[str, Evaluation, list[str]]]:
+        """Every evaluation that waits, with its tenant and what it waits for: all tenants', for the projector alone."""
+        found = self._parts.find({"waiting": True}, {"body": 0}).sort("precedence", 1)
+        return [(d["tenant"], _evaluation(d), d["missing"]) async for d in found]
 
     async def current(self, tenant: str, instance: str) -> dict[str, Any] | None:
         """The pointer to the evaluation that readers see."""
@@ -86,63 +105,63 @@ class ProjectionRepository:
         found = [_finding(document) async for document in self._findings.find(query)]
         return {finding.result.control_id: finding for finding in found}
 
-    async def write_findings(
-        self, tenant: str, instance: str, product: str, key: str, findings: Iterable[Finding]
-    ) -> None:
+    async def write_findings(self, tenant: str, evaluation: Evaluation, findings: Iterable[Finding]) -> None:
         """Keep the findings of an evaluation that no reader sees yet."""
-        documents = [_document(tenant, instance, product, key, finding) for finding in findings]
-        if documents:
-            await self._findings.bulk_write(
-                [ReplaceOne({"_id": d["_id"]}, d, upsert=True) for d in documents], ordered=False
-            )
+        await _replace(self._findings, [_document(tenant, evaluation, finding) for finding in findings])
 
     async def write_exposed(
-        self, tenant: str, instance: str, key: str, control_id: str, number: int, entities: list[ExposedEntity]
+        self, tenant: str, evaluation: Evaluation, slices: Iterable[tuple[str, int, list[ExposedEntity]]]
     ) -> None:
-        """Keep some exposed entities of a control; `number` orders the documents."""
-        document = {
-            "_id": f"{tenant}/{instance}/{key}/{control_id}/{number}",
-            "tenant": tenant,
-            "instance": instance,
-            "evaluation": key,
-            "control_id": control_id,
-            "number": number,
-            "body": _ENTITIES.dump_json(entities).decode(),
-        }
-        await self._exposed.replace_one({"_id": document["_id"]}, document, upsert=True)
+        """Keep exposed entities of some controls: (control id, number that orders its documents, entities)."""
+        documents = [
+            {
+                **_belongs(tenant, evaluation),
+                "_id": f"{tenant}/{evaluation.instance}/{evaluation.key}/{control_id}/{number}",
+                "control_id": control_id,
+                "number": number,
+                "body": _ENTITIES.dump_json(entities).decode(),
+            }
+            for control_id, number, entities in slices
+        ]
+        await _replace(self._exposed, documents)
 
-    async def move_exposed(self, tenant: str, instance: str, old: str, new: str, control_id: str) -> None:
-        """Copy a control's exposed entities to a newer evaluation, for a result that stands in for an unread one."""
-        query = {"tenant": tenant, "instance": instance, "evaluation": old, "control_id": control_id}
-        async for document in self._exposed.find(query):
-            identity = f"{tenant}/{instance}/{new}/{control_id}/{document['number']}"
-            copy = document | {"_id": identity, "evaluation": new}
-            await self._exposed.replace_one({"_id": identity}, copy, upsert=True)
+    async def carry_exposed(self, tenant: str, evaluation: Evaluation, former: str, control_id: str) -> None:
+        """Give a control the exposed entities of a former evaluation, whose result stands in for an unread one."""
+        mine = {"tenant": tenant, "evaluation": evaluation.key, "control_id": control_id}
+        await self._exposed.delete_many(mine)
+        async for document in self._exposed.find({**mine, "evaluation": former}):
+            identity = f"{tenant}/{evaluation.instance}/{evaluation.key}/{control_id}/{document['number']}"
+            await _replace(self._exposed, [{**document, **_belongs(tenant, evaluation), "_id": identity}])
 
-    async def switch(
-        self, tenant: str, instance: str, product: str, former: str | None, current: dict[str, Any]
-    ) -> bool:
+    async def switch(self, tenant: str, evaluation: Evaluation, former: str | None, current: dict[str, Any]) -> bool:
         """Make an evaluation current if `former` still is; whether it was done. This is what readers see, at once."""
-        identity = f"{tenant}/{instance}"
-        change = {"$set": {"current": current, "tenant": tenant, "instance": instance, "product": product}}
+        identity = f"{tenant}/{evaluation.instance}"
+        named = {"tenant": tenant, "instance": evaluation.instance, "product": evaluation.product}
         try:
             done = await self._instances.update_one(
-                {"_id": identity, "current.key": former}, change, upsert=former is None
+                {"_id": identity, "current.key": former},
+                {"$set": {"current": current, **named}},
+                upsert=former is None,
             )
         except DuplicateKeyError:
             return False
         return bool(done.matched_count or done.upserted_id)
 
-    async def forget(self, tenant: str, instance: str, keep: list[str], before: datetime) -> None:
-        """Delete parts and findings of evaluations that nobody follows any more."""
-        mine = {"tenant": tenant, "instance": instance}
-        await self._parts.delete_many({**mine, "started_at": {"$lte": before}})
-        await self._findings.delete_many({**mine, "evaluation": {"$nin": keep}})
-        await self._exposed.delete_many({**mine, "evaluation": {"$nin": keep}})
+    async def forget(self, tenant: str, evaluation: Evaluation, keep: list[str]) -> None:
+        """Delete all parts up to an evaluation, and the findings up to it of evaluations that nobody follows."""
+        done = {"tenant": tenant, "instance": evaluation.instance, "precedence": {"$lte": evaluation.precedence}}
+        await self._parts.delete_many(done)
+        await self._findings.delete_many({**done, "evaluation": {"$nin": keep}})
+        await self._exposed.delete_many({**done, "evaluation": {"$nin": keep}})
 
-    async def write_status(self, tenant: str, status: InstanceStatus) -> bool:
-        """Keep a status unless a newer one is there; whether the instance is new."""
-        identity = f"{tenant}/{status.instance}"
+    async def status_at(self, tenant: str, instance: str) -> datetime | None:
+        """When the newest status that is kept was written."""
+        document = await self._instances.find_one({"_id": f"{tenant}/{instance}"}, {"status_at": 1})
+        found: datetime | None = document.get("status_at") if document else None
+        return found
+
+    async def write_status(self, tenant: str, status: InstanceStatus) -> None:
+        """Keep a status unless a newer one is there."""
         document = {
             "tenant": tenant,
             "instance": status.instance,
@@ -150,20 +169,22 @@ class ProjectionRepository:
             "status": status.model_dump_json(exclude_none=True),
             "status_at": status.updated_at,
         }
-        newer = {"_id": identity, "status_at": {"$not": {"$gt": status.updated_at}}}
-        try:
-            done = await self._instances.update_one(newer, {"$set": document}, upsert=True)
-        except DuplicateKeyError:
-            return False
-        return done.upserted_id is not None
+        not_newer = {"_id": f"{tenant}/{status.instance}", "status_at": {"$not": {"$gt": status.updated_at}}}
+        with contextlib.suppress(DuplicateKeyError):
+            await self._instances.update_one(not_newer, {"$set": document}, upsert=True)
 
     async def write_definitions(self, definitions: Iterable[ControlDefinition]) -> None:
-        """Keep control definitions; they belong to no tenant."""
-        documents = [{"_id": d.key, "control_id": d.control_id, "body": d.model_dump_json()} for d in definitions]
-        if documents:
-            await self._controls.bulk_write(
-                [ReplaceOne({"_id": d["_id"]}, d, upsert=True) for d in documents], ordered=False
+        """Keep control definitions unless one of a newer generation is there; they belong to no tenant."""
+        changes = [
+            UpdateOne(
+                {"_id": d.key, "generation": {"$not": {"$gt": d.catalogue_generation}}},
+                {"$set": {"generation": d.catalogue_generation, "body": d.model_dump_json()}},
+                upsert=True,
             )
+            for d in definitions
+        ]
+        if changes:
+            await _unless_newer(self._controls, changes)
 
     async def definitions(self, keys: list[str]) -> dict[str, ControlDefinition]:
         """The definitions of these `control_id@digest` keys that are known, by control id."""
@@ -174,21 +195,54 @@ class ProjectionRepository:
         return {definition.control_id: definition for definition in found}
 
 
-def _document(tenant: str, instance: str, product: str, key: str, finding: Finding) -> dict[str, Any]:
+async def _replace(collection: Collection, documents: list[dict[str, Any]]) -> None:
+    """Write whole documents by `_id`, a bounded number at a time."""
+    for start in range(0, len(documents), WRITES_AT_ONCE):
+        some = documents[start : start + WRITES_AT_ONCE]
+        await collection.bulk_write([ReplaceOne({"_id": d["_id"]}, d, upsert=True) for d in some], ordered=False)
+
+
+async def _unless_newer(collection: Collection, changes: list[UpdateOne]) -> None:
+    """Apply guarded upserts. A duplicate `_id` says that something newer is there, which is as good."""
+    try:
+        await collection.bulk_write(changes, ordered=False)
+    except BulkWriteError as error:
+        if any(write["code"] != DUPLICATE_KEY for write in error.details["writeErrors"]):
+            raise
+
+
+def _evaluation(staged: dict[str, Any]) -> Evaluation:
+    return Evaluation(
+        instance=staged["instance"],
+        product=Product(staged["product"]),
+        snapshot_id=staged["snapshot_id"],
+        key=staged["evaluation"],
+        precedence=staged["precedence"],
+    )
+
+
+def _belongs(tenant: str, evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        "tenant": tenant,
+        "instance": evaluation.instance,
+        "evaluation": evaluation.key,
+        "precedence": evaluation.precedence,
+    }
+
+
+def _document(tenant: str, evaluation: Evaluation, finding: Finding) -> dict[str, Any]:
     result, definition = finding.result, finding.definition
     return {
-        "_id": f"{tenant}/{instance}/{key}/{result.control_id}",
-        "tenant": tenant,
-        "instance": instance,
-        "product": product,
-        "evaluation": key,
+        **_belongs(tenant, evaluation),
+        "_id": f"{tenant}/{evaluation.instance}/{evaluation.key}/{result.control_id}",
+        "product": evaluation.product,
         "control_id": result.control_id,
         "aliases": definition.aliases,
         "category": definition.category,
         "severity": definition.severity,
         "outcome": result.outcome,
         "status": finding.status,
-        "rank_key": finding.rank_key(instance),
+        "rank_key": finding.rank_key(evaluation.instance),
         "evaluated_at": finding.evaluated_at,
         "first_seen_at": finding.first_seen_at,
         "changed_at": finding.changed_at,

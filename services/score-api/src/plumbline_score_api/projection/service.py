@@ -1,18 +1,27 @@
 """Projects events: stages parts, and when an evaluation is whole, switches the readers over to it."""
 
 from collections import Counter as Tally
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 from plumbline_contracts import envelope
-from plumbline_contracts.events import ControlDefinition, ControlResult, ControlResults, InstanceStatus
+from plumbline_contracts.events import (
+    ControlDefinition,
+    ControlResult,
+    ControlResults,
+    ExposedEntities,
+    ExposedEntity,
+    InstanceStatus,
+)
 from prometheus_client import Counter, Gauge
 
 from plumbline_score_api.history.repository import HistoryRepository
 from plumbline_score_api.instances.insights import InsightsService
+from plumbline_score_api.projection.evaluations import Evaluation, refuse_wrong_numbers
 from plumbline_score_api.projection.findings import Finding, settle
-from plumbline_score_api.projection.repository import EXPOSED_PER_DOCUMENT, ProjectionRepository, evaluation_key
+from plumbline_score_api.projection.repository import EXPOSED_PER_DOCUMENT, ProjectionRepository
 from plumbline_score_api.scores.scoring import points_of, total
 
 log = structlog.get_logger(__name__)
@@ -25,114 +34,161 @@ PROJECTION_AGE = Gauge(
 
 
 class UnknownDefinitionsError(Exception):
-    """The evaluation names control definitions that have not arrived yet: wait, then try again."""
+    """The evaluation names control definitions, `missing`, that have not arrived yet."""
+
+    def __init__(self, missing: list[str]) -> None:
+        super().__init__(
+            f"{len(missing)} control definitions are not on control-catalogue, {missing[0]} first; "
+            "an evaluator publishes its catalogue when it starts"
+        )
+        self.missing = missing
 
 
 class LostSwitchError(Exception):
-    """Two replicas hold one partition for a moment. The record is read again by its owner."""
+    """Two replicas hold one partition for a moment and the other was first. Trying again finds out what stands."""
 
 
 class ProjectionService:
-    """What the projector does with each event. Doing it again changes nothing."""
+    """What the projector does with each event. Doing it again changes nothing.
+
+    An evaluation that names an unknown definition stays staged and waits; those behind it are not held up.
+    """
 
     def __init__(self, repository: ProjectionRepository, insights: InsightsService, history: HistoryRepository) -> None:
         self._repository, self._insights, self._history = repository, insights, history
 
-    async def take_definition(self, definitions: list[ControlDefinition]) -> None:
+    async def take_definitions(self, definitions: list[ControlDefinition]) -> None:
         """Keep definitions."""
         await self._repository.write_definitions(definitions)
 
     async def take_status(self, status: InstanceStatus) -> None:
-        """Keep the newest status; a new instance gets its insights."""
-        await self._repository.write_status(status.tenant, status)
-        await self._insights.register(status.tenant, status.product, status.instance, status.insights)
+        """Keep the newest status; a new instance gets its insights before anybody sees it.
+
+        Raises BadRecordError for a status of the future.
+        """
+        envelope.refuse_future(status.updated_at, now=datetime.now(UTC), what="the status")
+        known = await self._repository.status_at(status.tenant, status.instance)
+        if known is None or known <= status.updated_at:
+            await self._insights.register(status.tenant, status.product, status.instance, status.insights)
+            await self._repository.write_status(status.tenant, status)
 
     async def take_part(self, part: ControlResults) -> None:
-        """Stage a part and, when its evaluation is whole now, apply it.
+        """Stage a part and, when its evaluation is whole now, apply it or let it wait for its definitions.
 
-        Raises BadRecordError for a snapshot of the future, UnknownDefinitionsError when definitions are missing.
+        Raises BadRecordError for a snapshot of the future or wrong numbers, LostSwitchError.
         """
+        refuse_wrong_numbers(part)
         envelope.refuse_future(part.snapshot_started_at, now=datetime.now(UTC), what="the snapshot's start")
-        key, tenant, instance = evaluation_key(part), part.tenant, part.instance
-        if not self._is_newer(part, await self._repository.current(tenant, instance)):
+        tenant, evaluation = part.tenant, Evaluation.of(part)
+        if not evaluation.replaces(await self._repository.current(tenant, part.instance)):
             IGNORED.inc(part.part_count is not None)
+            await self._repository.unstage(tenant, evaluation)
             return
         await self._repository.stage(tenant, part)
-        if await self._repository.is_whole(tenant, instance, key):
-            await self._apply(tenant, instance, key)
+        if await self._repository.is_whole(tenant, evaluation):
+            try:
+                await self._apply(tenant, evaluation)
+            except UnknownDefinitionsError as error:
+                log.warning("evaluation waits", tenant=tenant, instance=part.instance, problem=str(error))
+                await self._repository.mark_waiting(tenant, evaluation, error.missing)
 
-    @staticmethod
-    def _is_newer(part: ControlResults, current: dict[str, Any] | None) -> bool:
-        """By (snapshot start, catalogue generation, evaluation id); of one evaluation the first whole one stands."""
-        if current is None:
-            return True
-        mine = (part.snapshot_started_at, part.catalogue_generation, part.evaluation_id)
-        return mine > (current["started_at"], current["generation"], current["evaluation_id"])
+    async def apply_waiting(self) -> list[str]:
+        """Apply every waiting evaluation whose definitions have arrived; what keeps the others waiting, oldest first.
 
-    async def _apply(self, tenant: str, instance: str, key: str) -> None:
-        last, results = await self._gather(tenant, instance, key)
-        definitions = await self._definitions(results)
-        former = await self._repository.current(tenant, instance)
-        former_key = former["key"] if former else None
-        before = await self._repository.findings(tenant, instance, former_key) if former_key else {}
-        findings = settle(before, results, definitions, last.snapshot_started_at)
-        for finding in findings:
-            if finding.stale_since is not None and former_key:
-                await self._repository.move_exposed(tenant, instance, former_key, key, finding.result.control_id)
-        await self._repository.write_findings(tenant, instance, last.product, key, findings)
-        current = _pointer(key, last, findings)
-        if not await self._repository.switch(tenant, instance, last.product, former_key, current):
-            raise LostSwitchError(f"{tenant}/{instance}: another replica switched this instance at the same moment")
-        await self._after_switch(tenant, instance, last, current, former)
+        Raises LostSwitchError.
+        """
+        problems = []
+        for tenant, evaluation, missing in await self._repository.waiting():
+            try:
+                await self._require(missing)
+                await self._apply(tenant, evaluation)
+            except UnknownDefinitionsError as error:
+                problems.append(f"{tenant}/{evaluation.instance}, snapshot {evaluation.snapshot_id}: {error}")
+        return problems
 
-    async def _gather(self, tenant: str, instance: str, key: str) -> tuple[ControlResults, list[ControlResult]]:
-        """The last part and the results of all; the exposed entities go to their documents on the way."""
+    async def _apply(self, tenant: str, evaluation: Evaluation) -> None:
+        """Switch the readers over, unless what they see is not older. All before the switch can be done again."""
+        former = await self._repository.current(tenant, evaluation.instance)
+        gathered = await self._gather(tenant, evaluation)
+        if gathered is None or not evaluation.replaces(former):
+            await self._repository.unstage(tenant, evaluation)
+            return
+        last, results = gathered
+        definitions = await self._require([f"{result.control_id}@{result.control_digest}" for result in results])
+        findings = await self._settle(tenant, evaluation, last, results, definitions, former)
+        await self._repository.write_findings(tenant, evaluation, findings)
+        await self._insights.introduce(tenant, evaluation.product, evaluation.instance)
+        current = _pointer(evaluation, last, findings)
+        if former is None or former["score"] != current["score"]:
+            await self._history.add(tenant, evaluation.instance, evaluation.product, current)
+        if not await self._repository.switch(tenant, evaluation, former["key"] if former else None, current):
+            raise LostSwitchError(f"{tenant}/{evaluation.instance}: another replica switched it at the same moment")
+        await self._repository.forget(tenant, evaluation, [evaluation.key, *([former["key"]] if former else [])])
+        _tell(tenant, last, current)
+
+    async def _gather(self, tenant: str, evaluation: Evaluation) -> tuple[ControlResults, list[ControlResult]] | None:
+        """The last part and the results of all; the exposed entities go to their documents on the way.
+
+        None when the parts are gone: a newer evaluation was switched to meanwhile.
+        """
         written: Tally[str] = Tally()
-        results: list[ControlResult] = []
+        results: dict[str, ControlResult] = {}
         number = 0
-        while True:
-            part = await self._repository.part(tenant, instance, key, number)
-            results += part.results
-            await self._write_exposed(tenant, instance, key, part, written)
+        while (part := await self._repository.part(tenant, evaluation, number)) is not None:
+            results |= {result.control_id: result for result in part.results}
+            await self._repository.write_exposed(tenant, evaluation, _slices(part.exposed, written))
             if part.part_count is not None:
-                return part, results
+                return part, list(results.values())
             number += 1
+        return None
 
-    async def _write_exposed(
-        self, tenant: str, instance: str, key: str, part: ControlResults, written: "Tally[str]"
-    ) -> None:
-        for group in part.exposed:
-            for start in range(0, len(group.entities), EXPOSED_PER_DOCUMENT):
-                entities = group.entities[start : start + EXPOSED_PER_DOCUMENT]
-                number = written[group.control_id]
-                await self._repository.write_exposed(tenant, instance, key, group.control_id, number, entities)
-                written[group.control_id] += 1
-
-    async def _definitions(self, results: list[ControlResult]) -> dict[str, ControlDefinition]:
-        wanted = {result.control_id: f"{result.control_id}@{result.control_digest}" for result in results}
-        found = await self._repository.definitions(list(wanted.values()))
-        if missing := wanted.keys() - found.keys():
-            raise UnknownDefinitionsError(f"{len(missing)} control definitions have not arrived yet")
+    async def _require(self, keys: list[str]) -> dict[str, ControlDefinition]:
+        """The definitions of these `control_id@digest` keys by control id. Raises UnknownDefinitionsError."""
+        found = await self._repository.definitions(keys)
+        known = {definition.key for definition in found.values()}
+        if missing := sorted(set(keys) - known):
+            raise UnknownDefinitionsError(missing)
         return found
 
-    async def _after_switch(
-        self, tenant: str, instance: str, last: ControlResults, current: dict[str, Any], former: dict[str, Any] | None
-    ) -> None:
-        SWITCHED.inc()
-        PROJECTION_AGE.set((datetime.now(UTC) - last.snapshot_started_at).total_seconds())
-        await self._insights.register(tenant, last.product, instance, None)
-        if former is None or former["score"] != current["score"]:
-            await self._history.add(tenant, instance, last.product, current)
-        keep = [current["key"], *([former["key"]] if former else [])]
-        await self._repository.forget(tenant, instance, keep, last.snapshot_started_at)
-        log.info("evaluation projected", tenant=tenant, instance=instance, **current["score"])
+    async def _settle(
+        self,
+        tenant: str,
+        evaluation: Evaluation,
+        last: ControlResults,
+        results: list[ControlResult],
+        definitions: dict[str, ControlDefinition],
+        former: dict[str, Any] | None,
+    ) -> list[Finding]:
+        """The findings; one that stands in for an unread one keeps its exposed entities."""
+        before = await self._repository.findings(tenant, evaluation.instance, former["key"]) if former else {}
+        findings = settle(before, results, definitions, last.snapshot_started_at)
+        for finding in findings:
+            if finding.stale_since is not None and former:
+                control = finding.result.control_id
+                await self._repository.carry_exposed(tenant, evaluation, former["key"], control)
+        return findings
 
 
-def _pointer(key: str, last: ControlResults, findings: list[Finding]) -> dict[str, Any]:
+def _slices(groups: list[ExposedEntities], written: "Tally[str]") -> Iterator[tuple[str, int, list[ExposedEntity]]]:
+    """The entities of a part, cut to documents; `written` counts the documents of each control over all parts."""
+    for group in groups:
+        for start in range(0, len(group.entities), EXPOSED_PER_DOCUMENT):
+            yield group.control_id, written[group.control_id], group.entities[start : start + EXPOSED_PER_DOCUMENT]
+            written[group.control_id] += 1
+
+
+def _tell(tenant: str, last: ControlResults, current: dict[str, Any]) -> None:
+    SWITCHED.inc()
+    PROJECTION_AGE.set((datetime.now(UTC) - last.snapshot_started_at).total_seconds())
+    named = {"tenant": tenant, "instance": last.instance, "snapshot_id": last.snapshot_id}
+    log.info("evaluation projected", **named, **current["score"])
+
+
+def _pointer(evaluation: Evaluation, last: ControlResults, findings: list[Finding]) -> dict[str, Any]:
     score = total(points_of(finding.measured) for finding in findings)
     outcomes = Tally(str(finding.result.outcome) for finding in findings)
     return {
-        "key": key,
+        "key": evaluation.key,
         "evaluation_id": last.evaluation_id,
         "snapshot_id": last.snapshot_id,
         "started_at": last.snapshot_started_at,

@@ -37,9 +37,10 @@ class RecommendationRepository:
         found = await self._findings.find_one({**mine, "control_id": control})
         return found or await self._findings.find_one({**mine, "aliases": control})
 
-    async def same_control(self, tenant: str, evaluations: list[str], control_id: str) -> list[Document]:
-        """The findings of a control on all instances."""
-        query = {"tenant": tenant, "evaluation": {"$in": evaluations}, "control_id": control_id}
+    async def same_control(self, tenant: str, current: dict[str, str], control_id: str) -> list[Document]:
+        """The findings of a control on all instances; `current` is instance to current evaluation."""
+        identities = [f"{tenant}/{instance}/{key}/{control_id}" for instance, key in current.items()]
+        query = {"_id": {"$in": identities}, "tenant": tenant}
         return [document async for document in self._findings.find(query).sort("instance", 1)]
 
     async def exposed(self, tenant: str, evaluation: str, control_id: str, number: int) -> Document | None:

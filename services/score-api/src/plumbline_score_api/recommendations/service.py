@@ -20,6 +20,7 @@ from plumbline_score_api.recommendations.schemas import (
 )
 
 Document = dict[str, Any]
+FILTERS = ("product", "instance", "outcome", "status", "category", "severity")
 _ENTITIES = TypeAdapter(list[ExposedEntity])
 
 
@@ -31,12 +32,10 @@ class RecommendationService:
 
     async def page(self, tenant: str, query: RecommendationQuery) -> RecommendationPage:
         """A page in the order of rank. Raises InvalidError for a bad cursor."""
-        after = str(cursors.decode(query.cursor, str)[0]) if query.cursor else None
-        evaluations = await self._current(tenant)
-        filters = {
-            name: [str(value) for value in getattr(query, name)]
-            for name in ("product", "instance", "outcome", "status", "category", "severity")
-        }
+        filters = {name: [str(value) for value in getattr(query, name)] for name in FILTERS}
+        scope = f"recommendations of {tenant} {filters}"
+        after = str(cursors.decode(query.cursor, scope, str)[0]) if query.cursor else None
+        evaluations = list((await self._current(tenant)).values())
         found = await self._repository.page(tenant, evaluations, filters, after, query.limit + 1)
         total = await self._repository.count(tenant, evaluations, filters)
         before = await self._repository.count(tenant, evaluations, filters, after) if after else 0
@@ -44,15 +43,15 @@ class RecommendationService:
         return RecommendationPage(
             items=[RecommendationItem(**_item(d, rank)) for rank, d in enumerate(shown, start=before + 1)],
             total=total,
-            next_cursor=cursors.encode(shown[-1]["rank_key"]) if len(found) > query.limit else None,
+            next_cursor=cursors.encode(scope, shown[-1]["rank_key"]) if len(found) > query.limit else None,
         )
 
     async def detail(self, tenant: str, instance: str, control: str) -> RecommendationDetail:
         """One recommendation by control id or alias. Raises NotFoundError."""
         document = await self._found(tenant, instance, control)
-        evaluations = await self._current(tenant)
-        rank = await self._repository.count(tenant, evaluations, {}, document["rank_key"])
-        others = await self._repository.same_control(tenant, evaluations, document["control_id"])
+        current = await self._current(tenant)
+        rank = await self._repository.count(tenant, list(current.values()), {}, document["rank_key"])
+        others = await self._repository.same_control(tenant, current, document["control_id"])
         definition = ControlDefinition.model_validate_json(document["definition"])
         result = ControlResult.model_validate_json(document["result"])
         return RecommendationDetail(
@@ -76,7 +75,9 @@ class RecommendationService:
         return await self._exposed(tenant, await self._found(tenant, instance, control), query)
 
     async def _exposed(self, tenant: str, document: Document, query: ExposedQuery) -> ExposedPage:
-        number, start = (int(part) for part in cursors.decode(query.cursor, int, int)) if query.cursor else (0, 0)
+        scope = f"exposed of {tenant} {document['evaluation']} {document['control_id']}"
+        position = cursors.decode(query.cursor, scope, int, int) if query.cursor else (0, 0)
+        number, start = (int(part) for part in position)
         result = ControlResult.model_validate_json(document["result"])
         items: list[ExposedEntity] = []
         while len(items) < query.limit:
@@ -94,12 +95,13 @@ class RecommendationService:
             items=items,
             total=result.exposed,
             is_cut=result.exposed > result.exposed_listed,
-            next_cursor=cursors.encode(number, start) if is_more else None,
+            next_cursor=cursors.encode(scope, number, start) if is_more else None,
         )
 
-    async def _current(self, tenant: str) -> list[str]:
-        instances = await self._instances.list(tenant)
-        return [instance["current"]["key"] for instance in instances if instance.get("current")]
+    async def _current(self, tenant: str) -> dict[str, str]:
+        """Instance to current evaluation."""
+        instances = await self._instances.scores(tenant)
+        return {each["instance"]: each["current"]["key"] for each in instances if each.get("current")}
 
     async def _found(self, tenant: str, instance: str, control: str) -> Document:
         known = await self._instances.find(tenant, instance)

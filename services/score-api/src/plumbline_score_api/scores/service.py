@@ -54,7 +54,7 @@ class ScoreService:
 
     async def product(self, tenant: str, product: Product) -> ProductDetail:
         """One product with its instances. Raises NotFoundError when the tenant has none of it."""
-        instances = await self._instances.list(tenant, product)
+        instances = await self._instances.scores(tenant, product)
         if not instances:
             raise NotFoundError(f"No instance of {product} is connected.")
         insights = await self._insights.read(tenant, product)
@@ -63,7 +63,7 @@ class ScoreService:
         return ProductDetail(**summary.model_dump(), instances=listed)
 
     async def _details(self, tenant: str) -> list[tuple[ProductScore, list[Document]]]:
-        instances = await self._instances.list(tenant)
+        instances = await self._instances.scores(tenant)
         found = []
         for product in Product:
             mine = [instance for instance in instances if instance["product"] == product]

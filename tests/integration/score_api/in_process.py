@@ -1,0 +1,65 @@
+"""The score API inside of the test's process: the projection without a broker, the application without a port."""
+
+from typing import Any
+
+import httpx
+from plumbline_score_api import app as composition
+from plumbline_score_api.app import Database
+from plumbline_score_api.history.repository import HistoryRepository
+from plumbline_score_api.instances.insights import InsightsService
+from plumbline_score_api.instances.repository import InsightsRepository
+from plumbline_score_api.keys.schemas import Role
+from plumbline_score_api.projection.repository import ProjectionRepository
+from plumbline_score_api.projection.service import ProjectionService
+from plumbline_score_api.services import Services
+from pymongo import monitoring
+
+
+class Commands(monitoring.CommandListener):
+    """Counts what clients of this process send to the database."""
+
+    count = 0
+
+    def started(self, _: monitoring.CommandStartedEvent) -> None:
+        """One more."""
+        self.count += 1
+
+    def succeeded(self, _: monitoring.CommandSucceededEvent) -> None:
+        """It was counted when it started."""
+
+    def failed(self, _: monitoring.CommandFailedEvent) -> None:
+        """It was counted when it started."""
+
+
+COMMANDS = Commands()
+monitoring.register(COMMANDS)
+ALL_ROLES = frozenset(Role)
+CONTROLS = ("C-1", "C-2", "C-3")
+
+
+def projection_into(database: Database, repository: ProjectionRepository | None = None) -> ProjectionService:
+    """What the projector does with each event, without a broker."""
+    insights = InsightsService(InsightsRepository(database))
+    return ProjectionService(repository or ProjectionRepository(database), insights, HistoryRepository(database))
+
+
+async def _is_ready() -> bool:
+    return True
+
+
+def client_for(services: Services, key: str | None) -> httpx.AsyncClient:
+    """A client of the application, with a key or without. Bugs answer 500 as they do in the process."""
+    transport = httpx.ASGITransport(composition.create_app(services, _is_ready), raise_app_exceptions=False)
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    return httpx.AsyncClient(transport=transport, base_url="http://score-api", headers=headers)
+
+
+async def seen_by(client: httpx.AsyncClient) -> dict[str, Any]:
+    """All that a client sees."""
+    page = (await client.get("/v1/recommendations", params={"limit": 500})).raise_for_status().json()
+    details = []
+    for item in page["items"]:
+        path = f"/v1/recommendations/{item['instance']}/{item['control_id']}"
+        details.append((await client.get(path)).raise_for_status().json())
+    answers = [(await client.get(path)).raise_for_status().json() for path in ("/v1/secure-score", "/v1/instances")]
+    return {"recommendations": page, "details": details, "score": answers[0], "instances": answers[1]}

@@ -1,0 +1,101 @@
+"""`score-api keys`: making, listing and ending keys."""
+
+import os
+import stat
+import subprocess
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from plumbline_score_api.keys.schemas import Caller
+
+from tests.integration.parts import BIN
+from tests.integration.score_api.in_process import ALL_ROLES
+from tests.integration.score_api.stage import Stage
+from tests.polling import free_port
+
+
+def _run(stage: Stage, *arguments: str, code: int = 0) -> str:
+    env = {**os.environ, "PLUMBLINE_MONGODB_URL": stage.mongodb_url, "COLUMNS": "200"}
+    done = subprocess.run([BIN / "score-api", *arguments], env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == code, done.stderr
+    return done.stdout + done.stderr
+
+
+def _opens(stage: Stage, key: str) -> str | None:
+    found: Caller | None = stage.ask(lambda _, services: services.keys.authenticate(key))
+    return found.tenant if found else None
+
+
+def _ended_at(stage: Stage, key_id: str) -> datetime:
+    document = stage.ask(lambda database, _: database["keys"].find_one({"_id": key_id}))
+    assert document is not None
+    found: datetime = document["revoked_at"]
+    return found
+
+
+def test_a_printed_key_opens_its_tenant_with_its_roles(stage: Stage) -> None:
+    key = _run(stage, "keys", "create", "--tenant=contoso", "--name=siem").strip()
+    assert _opens(stage, key) == "contoso"
+    caller = stage.ask(lambda _, services: services.keys.authenticate(key))
+    assert caller.roles == {"SecureScore.Read"}
+    assert _opens(stage, key[:-1] + ("A" if key[-1] != "A" else "B")) is None
+
+
+def test_a_written_key_is_private_and_is_made_once(stage: Stage, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "key"
+    create = ("keys", "create", "--tenant=contoso", "--name=local", f"--out={out}")
+    shown = _run(stage, *create)
+    key = out.read_text().strip()
+    assert key not in shown
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+    out.chmod(0o644)
+    assert "holds a valid key" in _run(stage, *create)
+    assert out.read_text().strip() == key
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+    _run(stage, *create, f"--roles={','.join(ALL_ROLES)}")
+    assert out.read_text().strip() != key, "the key lacked roles"
+    assert stage.count("keys") == 2
+
+
+def test_a_list_shows_no_secret_and_no_other_tenant(stage: Stage) -> None:
+    key = _run(stage, "keys", "create", "--tenant=contoso", "--name=siem").strip()
+    _run(stage, "keys", "create", "--tenant=fabrikam", "--name=theirs")
+    shown = _run(stage, "keys", "list", "--tenant=contoso")
+    assert key.split("_")[1] in shown
+    assert "siem" in shown
+    assert "theirs" not in shown
+    assert key.split("_", 2)[2] not in shown
+
+
+def test_a_revoked_key_opens_nothing(stage: Stage) -> None:
+    key = _run(stage, "keys", "create", "--tenant=contoso", "--name=siem").strip()
+    key_id = key.split("_")[1]
+    assert "has no key" in _run(stage, "keys", "revoke", "--tenant=fabrikam", key_id, code=1)
+    assert _opens(stage, key) == "contoso"
+    _run(stage, "keys", "revoke", "--tenant=contoso", key_id)
+    assert _opens(stage, key) is None
+    first = _ended_at(stage, key_id)
+    _run(stage, "keys", "revoke", "--tenant=contoso", key_id)
+    assert _ended_at(stage, key_id) == first
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--tenant=contoso", "--name=x", "--roles=Admin"), "SecureScore.Read"),
+        (("--tenant=no/slash", "--name=x"), "no tenant id"),
+        (("--tenant=contoso", "--name=x", "--expires-days=0"), "expires-days"),
+    ],
+)
+def test_wrong_arguments_are_told(stage: Stage, arguments: tuple[str, ...], told: str) -> None:
+    assert told in _run(stage, "keys", "create", *arguments, code=2)
+    assert stage.count("keys") == 0
+
+
+def test_a_database_that_is_away_is_told_in_one_line(stage: Stage) -> None:
+    stage.mongodb_url = f"mongodb://x:s3cret@127.0.0.1:{free_port()}/plumbline"
+    told = _run(stage, "keys", "create", "--tenant=contoso", "--name=x", code=1)
+    assert "the database does not answer" in told
+    assert "s3cret" not in told
+    assert "Traceback" not in told

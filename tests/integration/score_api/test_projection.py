@@ -1,0 +1,383 @@
+"""An evaluation is seen whole or not at all, and what comes again changes nothing."""
+
+import asyncio
+import contextlib
+import itertools
+import random
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+from plumbline_contracts.envelope import BadRecordError
+from plumbline_contracts.events import ControlResults, Outcome, UnknownReason
+from plumbline_score_api import app as composition
+from plumbline_score_api.app import Database
+from plumbline_score_api.projection.repository import ProjectionRepository
+from plumbline_score_api.projection.service import LostSwitchError, ProjectionService
+from plumbline_score_api.settings import Settings
+
+from tests.integration.score_api.events import FUTURE, Judged, definition, result, status
+from tests.integration.score_api.in_process import CONTROLS, projection_into
+
+Seen = Callable[[], Awaitable[dict[str, Any]]]
+
+
+async def _take(projection: ProjectionService, *evaluations: Judged) -> None:
+    for judged in evaluations:
+        for part in judged.parts():
+            await projection.take_part(part)
+
+
+def _all(outcome: Outcome, *, exposed: int = 0) -> list[Any]:
+    return [result(control, outcome, exposed=exposed) for control in CONTROLS]
+
+
+async def _current(client: httpx.AsyncClient) -> float:
+    found: float = (await client.get("/v1/secure-score")).json()["current"]
+    return found
+
+
+async def _count(database: Database, collection: str) -> int:
+    return await database[collection].count_documents({})
+
+
+async def test_nothing_is_seen_before_the_last_part(projection: ProjectionService, seen: Seen) -> None:
+    await _take(projection, Judged(1, _all(Outcome.FAIL, exposed=2)))
+    before = await seen()
+    *first, last = Judged(2, _all(Outcome.PASS)).parts()
+    for part in first:
+        await projection.take_part(part)
+        assert await seen() == before
+    await projection.take_part(last)
+    after = await seen()
+    assert after["score"]["current"] == 9
+    assert {item["outcome"] for item in after["recommendations"]["items"]} == {"PASS"}
+
+
+async def test_any_order_with_duplicates_and_neighbours_gives_the_same(
+    projection: ProjectionService, seen: Seen, database: Database
+) -> None:
+    evaluations = [
+        Judged(number, _all(random.Random(number).choice(list(Outcome)[:3]), exposed=3), instance=f"i{instance}")  # noqa: S311
+        for number in range(3)
+        for instance in range(4)
+    ]
+    await _take(projection, *evaluations)
+    expected = await seen()
+    shuffled = [part for judged in evaluations for part in judged.parts() * 2]
+    for seed in range(3):
+        for name in ("parts", "findings", "exposed", "instances", "insights"):
+            await database[name].delete_many({})
+        await _take(projection, *(Judged(0, _all(Outcome.FAIL), instance=f"i{n}") for n in range(4)))
+        random.Random(seed).shuffle(shuffled)  # noqa: S311
+        for part in shuffled:
+            await projection.take_part(part)
+        found = await seen()
+        assert _without_history(found) == _without_history(expected)
+        assert await _count(database, "parts") == 0
+
+
+def _without_history(seen: dict[str, Any]) -> dict[str, Any]:
+    """What is seen but the moments that tell which evaluations came in between, and which instance is main."""
+    moments = ("changed_at", "first_seen_at", "regressed_at", "is_regressed")
+    items = [{k: v for k, v in item.items() if k not in moments} for item in seen["recommendations"]["items"]]
+    scores = [
+        {k: v for k, v in instance.items() if k not in ("insights", "url", "message")}
+        for instance in seen["instances"]["items"]
+    ]
+    return {"items": items, "scores": scores}
+
+
+async def test_a_duplicate_changes_nothing_at_all(projection: ProjectionService, database: Database) -> None:
+    judged = Judged(1, _all(Outcome.FAIL, exposed=2))
+    await _take(projection, Judged(0, _all(Outcome.PASS)), judged)
+    before = await _all_of(database)
+    await _take(projection, judged, judged, Judged(0, _all(Outcome.PASS)))
+    assert await _all_of(database) == before
+
+
+async def test_an_older_snapshot_never_overwrites_a_newer_one(
+    projection: ProjectionService, client: httpx.AsyncClient
+) -> None:
+    await _take(projection, Judged(5, _all(Outcome.PASS)), Judged(4, _all(Outcome.FAIL), generation=9, catalogue="c9"))
+    assert await _current(client) == 9
+
+
+async def test_a_newer_catalogue_judges_a_snapshot_again_and_an_older_one_does_not(
+    projection: ProjectionService, client: httpx.AsyncClient
+) -> None:
+    await _take(projection, Judged(5, _all(Outcome.PASS), generation=2, catalogue="c2"))
+    await _take(projection, Judged(5, _all(Outcome.FAIL), generation=1, catalogue="c1"))
+    assert await _current(client) == 9
+    await _take(projection, Judged(5, [result("C-1", Outcome.PARTIAL)], generation=3, catalogue="c3"))
+    assert await _current(client) == 1.5
+
+
+async def test_an_evaluation_that_is_being_staged_outlives_the_switch_of_an_older_one(
+    projection: ProjectionService, client: httpx.AsyncClient
+) -> None:
+    """Both judge the same snapshot: tidying up after the older must leave the parts of the newer."""
+    newer = Judged(5, _all(Outcome.PASS), generation=2, catalogue="c2").parts()
+    await projection.take_part(newer[0])
+    await _take(projection, Judged(5, _all(Outcome.FAIL), generation=1, catalogue="c1"))
+    for part in newer[1:]:
+        await projection.take_part(part)
+    assert await _current(client) == 9
+
+
+async def test_of_two_publications_of_one_snapshot_the_first_stands(
+    projection: ProjectionService, client: httpx.AsyncClient, database: Database
+) -> None:
+    one = Judged(1, _all(Outcome.PASS), digest="1" * 64).parts()
+    other = Judged(1, _all(Outcome.FAIL), digest="2" * 64).parts()
+    for part in (other[0], one[0], other[1], one[1], one[2], other[2]):
+        await projection.take_part(part)
+    assert await _current(client) == 9
+    await _take(projection, Judged(1, _all(Outcome.FAIL), digest="2" * 64, generation=2, catalogue="c2"))
+    assert await _current(client) == 9
+    assert await _count(database, "parts") == 0
+
+
+async def test_an_evaluation_that_was_cut_anew_after_a_crash_is_applied(
+    projection: ProjectionService, client: httpx.AsyncClient
+) -> None:
+    for part in Judged(1, _all(Outcome.PASS), in_parts=6).parts()[:4]:
+        await projection.take_part(part)
+    await _take(projection, Judged(1, _all(Outcome.PASS), in_parts=2))
+    assert await _current(client) == 9
+
+
+async def test_leftovers_of_abandoned_evaluations_go_with_the_next_switch(
+    projection: ProjectionService, database: Database
+) -> None:
+    for number in range(3):
+        for part in Judged(number, _all(Outcome.FAIL, exposed=1)).parts()[:2]:
+            await projection.take_part(part)
+    assert await _count(database, "parts") == 6
+    for number in (5, 6, 7):
+        await _take(projection, Judged(number, _all(Outcome.FAIL, exposed=1)))
+    assert await _count(database, "parts") == 0
+    kept = {d["evaluation"] async for d in database["findings"].find({})}
+    assert len(kept) == 2, "the current evaluation and the one before it, which a reader may still follow"
+    assert {d["evaluation"] async for d in database["exposed"].find({})} == kept
+
+
+async def test_a_finding_vanishes_with_its_control(projection: ProjectionService, client: httpx.AsyncClient) -> None:
+    await _take(projection, Judged(1, _all(Outcome.FAIL)), Judged(2, [result("C-1")], generation=2, catalogue="c2"))
+    page = (await client.get("/v1/recommendations")).json()
+    assert [item["control_id"] for item in page["items"]] == ["C-1"]
+    assert (await client.get("/v1/recommendations/sales-eu/C-2")).status_code == 404
+    score = (await client.get("/v1/secure-score")).json()
+    assert (score["current"], score["max"]) == (3, 3)
+
+
+async def test_an_evaluation_waits_for_its_definitions_and_holds_up_nobody(
+    projection: ProjectionService, client: httpx.AsyncClient
+) -> None:
+    await _take(projection, Judged(1, _all(Outcome.FAIL)))
+    await _take(projection, Judged(2, [result("N-1", digest="new")]))
+    assert await _current(client) == 0
+    (problem,) = await projection.apply_waiting()
+    assert "contoso/sales-eu" in problem
+    assert "N-1@new" in problem
+    assert "evaluator" in problem
+    await _take(projection, Judged(1, _all(Outcome.PASS), instance="neighbour"))
+    await projection.take_definitions([definition("N-1", digest="new")])
+    assert await projection.apply_waiting() == []
+    assert await _current(client) == 3
+
+
+async def test_what_waits_is_dropped_when_a_newer_evaluation_is_whole(
+    projection: ProjectionService, client: httpx.AsyncClient, database: Database
+) -> None:
+    await _take(projection, Judged(2, [result("N-1", digest="never")]), Judged(3, _all(Outcome.PASS)))
+    assert await projection.apply_waiting() == []
+    assert await _current(client) == 9
+    assert await _count(database, "parts") == 0
+
+
+async def test_a_definition_of_an_older_generation_does_not_come_back(projection: ProjectionService) -> None:
+    new, old = definition("C-1", generation=5, status="retired"), definition("C-1", generation=4)
+    await projection.take_definitions([new])
+    await projection.take_definitions([old, definition("C-2")])
+    found = await projection._repository.definitions(["C-1@d1"])
+    assert found["C-1"].status == "retired"
+
+
+async def test_ten_thousand_exposed_entities(
+    projection: ProjectionService, client: httpx.AsyncClient, database: Database
+) -> None:
+    await _take(projection, Judged(1, [result("C-1", Outcome.FAIL, exposed=10_000)], in_parts=2))
+    sizes = [len(document["body"]) async for document in database["exposed"].find({})]
+    assert max(sizes) < 1_000_000
+    path, names, cursor = "/v1/recommendations/sales-eu/C-1/exposed", [], None
+    while True:
+        params = {"limit": 499} | ({"cursor": cursor} if cursor else {})
+        page = (await client.get(path, params=params)).raise_for_status().json()
+        names += [entity["id"] for entity in page["items"]]
+        if (cursor := page["next_cursor"]) is None:
+            break
+    assert names == [f"{n:018d}" for n in range(10_000)]
+    assert page["total"] == 10_000
+    assert page["is_cut"] is False
+
+
+async def test_a_failed_read_keeps_the_last_outcome_with_its_entities_for_a_day(
+    projection: ProjectionService, client: httpx.AsyncClient
+) -> None:
+    error = result("C-1", Outcome.UNKNOWN, reason=UnknownReason.COLLECTION_ERROR, exposed=1)
+    await _take(projection, Judged(0, [result("C-1", Outcome.PARTIAL, exposed=700)]), Judged(1, [error], hours=1))
+    path = "/v1/recommendations/sales-eu/C-1"
+    stale = (await client.get(path)).json()
+    assert (stale["outcome"], stale["is_stale"], stale["exposed"]) == ("PARTIAL", True, 700)
+    page = (await client.get(f"{path}/exposed", params={"limit": 500})).json()
+    rest = (await client.get(f"{path}/exposed", params={"limit": 500, "cursor": page["next_cursor"]})).json()
+    assert len(page["items"]) + len(rest["items"]) == 700
+    score = (await client.get("/v1/secure-score")).json()
+    assert (score["current"], score["coverage"]) == (1.5, 0)
+    await _take(projection, Judged(0, [error], hours=25.1))
+    later = (await client.get(path)).json()
+    assert (later["outcome"], later["reason"], later["is_stale"]) == ("UNKNOWN", "collection_error", False)
+    assert (await client.get("/v1/secure-score")).json()["current"] == 0
+
+
+async def test_a_status_of_the_past_changes_nothing_and_one_of_the_future_is_refused(
+    projection: ProjectionService, client: httpx.AsyncClient
+) -> None:
+    await projection.take_status(status(number=5, message="newer"))
+    await projection.take_status(status(number=4, message="older"))
+    with pytest.raises(BadRecordError, match="future"):
+        await projection.take_status(status(number=FUTURE, message="future"))
+    assert (await client.get("/v1/instances/sales-eu")).json()["message"] == "newer"
+
+
+async def test_a_snapshot_of_the_future_is_refused(projection: ProjectionService, database: Database) -> None:
+    with pytest.raises(BadRecordError, match="future"):
+        await _take(projection, Judged(FUTURE))
+    assert await _count(database, "parts") == 0
+
+
+class Dying(ProjectionRepository):
+    """Dies before its n-th call of a method that writes, as a killed process would."""
+
+    def __init__(self, database: Database, calls: int) -> None:
+        super().__init__(database)
+        self.left = calls
+
+    def __getattribute__(self, name: str) -> Any:
+        writes = ("stage", "write_exposed", "carry_exposed", "write_findings", "switch", "forget", "mark_waiting")
+        if name in writes:
+            self.left -= 1
+            if self.left < 0:
+                raise KilledError(name)
+        return super().__getattribute__(name)
+
+
+class KilledError(Exception):
+    """Stands for kill -9."""
+
+
+async def test_a_crash_before_any_step_is_made_good_by_reading_again(settings: Settings) -> None:
+    """Kills before the 1st, 2nd, … write, then reads everything again."""
+    error = result("C-2", Outcome.UNKNOWN, reason=UnknownReason.COLLECTION_ERROR)
+    run = [
+        Judged(0, _all(Outcome.PASS)),
+        Judged(1, _all(Outcome.FAIL, exposed=600)),
+        Judged(2, [result("C-1"), error, result("C-3", Outcome.PARTIAL, exposed=3)]),
+    ]
+    async with _empty(settings, 0) as database:
+        await _take(projection_into(database), *run)
+        expected = await _all_of(database)
+    for calls in itertools.count():
+        async with _empty(settings, calls) as database:
+            try:
+                await _take(projection_into(database, Dying(database, calls)), *run)
+            except KilledError:
+                await _take(projection_into(database), *run)
+                assert await _all_of(database) == expected, f"killed before write {calls}"
+            else:
+                break
+    assert calls > 20
+
+
+@contextlib.asynccontextmanager
+async def _empty(settings: Settings, number: int) -> AsyncIterator[Database]:
+    """A database that knows the controls and nothing else; it is gone afterwards."""
+    url = f"{settings.mongodb_url.get_secret_value()}-{number}"
+    async with composition.open_database(Settings.model_validate({"PLUMBLINE_MONGODB_URL": url})) as database:
+        await composition.prepare(database)
+        await projection_into(database).take_definitions([definition(control) for control in CONTROLS])
+        yield database
+        await database.client.drop_database(database.name)
+
+
+async def _all_of(database: Database) -> dict[str, list[dict[str, Any]]]:
+    """All that is kept, but findings that nobody follows."""
+    names = ("parts", "findings", "exposed", "instances", "insights", "history")
+    found = {name: [d async for d in database[name].find({}).sort("_id", 1)] for name in names}
+    current = {instance["current"]["key"] for instance in found["instances"]}
+    return found | {name: [d for d in found[name] if d["evaluation"] in current] for name in ("findings", "exposed")}
+
+
+async def test_a_frozen_replica_that_wakes_up_destroys_nothing(
+    projection: ProjectionService, database: Database, client: httpx.AsyncClient
+) -> None:
+    """It was evicted between its switch and its tidying up; meanwhile the new owner wrote and switched."""
+    gate, frozen = asyncio.Event(), asyncio.Event()
+
+    class Frozen(ProjectionRepository):
+        async def forget(self, *arguments: Any) -> None:
+            frozen.set()
+            await gate.wait()
+            await super().forget(*arguments)
+
+    first = asyncio.create_task(_take(projection_into(database, Frozen(database)), Judged(1, _all(Outcome.FAIL))))
+    await frozen.wait()
+    await _take(projection, Judged(2, _all(Outcome.PASS)), Judged(3, _all(Outcome.PASS)))
+    staged = Judged(4, _all(Outcome.PARTIAL)).parts()
+    await projection.take_part(staged[0])
+    gate.set()
+    await first
+    assert await _current(client) == 9
+    assert len((await client.get("/v1/recommendations")).json()["items"]) == 3
+    for part in staged[1:]:
+        await projection.take_part(part)
+    assert await _current(client) == 4.5
+
+
+async def test_two_replicas_that_switch_at_once_agree(projection: ProjectionService, database: Database) -> None:
+    evaluations = [Judged(n, _all(Outcome.PASS if n % 2 else Outcome.FAIL)) for n in range(12)]
+
+    async def run(seed: int) -> None:
+        service = projection_into(database)
+        order = [part for judged in evaluations for part in judged.parts()]
+        random.Random(seed).shuffle(order)  # noqa: S311
+        for part in order:
+            await _insist(service, part)
+
+    await asyncio.gather(*map(run, range(3)))
+    (instance,) = [d async for d in database["instances"].find({})]
+    assert instance["current"]["started_at"] == evaluations[-1].started_at
+    current = instance["current"]["key"]
+    assert await database["findings"].count_documents({"evaluation": current}) == len(CONTROLS)
+    assert await _count(database, "parts") == 0
+
+
+async def _insist(service: ProjectionService, part: ControlResults) -> None:
+    while True:
+        try:
+            return await service.take_part(part)
+        except LostSwitchError:
+            continue
+
+
+async def test_sums_of_thirds_are_round(projection: ProjectionService, client: httpx.AsyncClient) -> None:
+    third = [result(control, Outcome.PARTIAL, share=1 / 3) for control in CONTROLS]
+    await _take(projection, *(Judged(1, third, instance=f"i{n}") for n in range(7)))
+    for n in range(7):
+        await client.put(f"/v1/instances/i{n}/insights", json={"insights": "main" if n == 0 else "on"})
+    text = (await client.get("/v1/secure-score")).text
+    assert '"current":21.0,"max":63.0,"percentage":33.33,"coverage":100.0' in text
+    assert not re.search(r":\d+\.\d{4,}", text)
