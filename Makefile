@@ -1,4 +1,4 @@
-# Plumbline. `make help` lists every command.
+# Plumbline. `make help` lists every command. ARGS are passed on: make up ARGS='--port-base 19200'
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
@@ -12,8 +12,22 @@ STAMP := $(VENV)/.installed
 PACKAGES := contracts services/collector services/evaluator services/score-api simulators deploy/local
 PROJECTS := pyproject.toml $(addsuffix /pyproject.toml,$(PACKAGES))
 SOURCES := contracts/src services/collector/src services/evaluator/src services/score-api/src simulators/src deploy/local/src
+# Downloads show their progress on a terminal.
+QUIET := $(shell test -t 2 || echo --quiet)
+# A virtual environment that was copied or moved still names its old place; it is made anew.
+ifeq ($(shell test -e $(STAMP) && ! grep -qsF "$(CURDIR)/$(VENV)" $(VENV)/bin/activate && echo moved),moved)
+.PHONY: $(STAMP)
+endif
+# The system's certificates, to which a company adds its own, are trusted by uv and the Maven client too.
+CERTIFICATES := $(firstword $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem))
+ifneq ($(CERTIFICATES),)
+UV_SYSTEM_CERTS ?= true
+REQUESTS_CA_BUNDLE ?= $(CERTIFICATES)
+export UV_SYSTEM_CERTS REQUESTS_CA_BUNDLE
+endif
 export UV_CACHE_DIR := $(CURDIR)/.cache/uv
 export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
+unexport PYTHONPATH PYTHONHOME
 
 .PHONY: help
 help: ## List all commands
@@ -24,31 +38,39 @@ install: $(STAMP) ## Set up .venv and the caches, nothing else
 
 $(STAMP): requirements/bootstrap.lock requirements/dev.lock deploy/local/jgo.lock.toml $(PROJECTS)
 	@test -n "$(PYTHON)" || { echo "make: no Python 3.11, 3.12 or 3.13 found; install one, or say which: make PYTHON=/path/to/python" >&2; exit 1; }
-	@test -x "$(BIN)/python" || { echo "creating $(VENV) with $(PYTHON)"; "$(PYTHON)" -m venv "$(VENV)"; }
+	@if test -e "$(VENV)/.installing" || ! grep -qsF "$(CURDIR)/$(VENV)" "$(VENV)/bin/activate" \
+			|| ! "$(BIN)/python" -m pip --version >/dev/null 2>&1; then \
+		echo "creating $(VENV) with $(PYTHON)"; \
+		"$(PYTHON)" -m venv --clear "$(VENV)" \
+			|| { echo "make: $(PYTHON) cannot make a virtual environment; Debian and Ubuntu need the package python3-venv" >&2; exit 1; }; fi
+	@touch "$(VENV)/.installing"
 	@echo "installing Python packages (hashes checked)"
-	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.lock \
-		|| { echo "make: the Python package registry does not answer or refuses uv; check the network or pip's index settings" >&2; exit 1; }
-	@"$(UV)" pip install --python "$(BIN)/python" --quiet --require-hashes -r requirements/dev.lock \
-		|| { echo "make: the Python packages could not be installed; see the message above" >&2; exit 1; }
+	@"$(BIN)/python" -m pip install $(QUIET) --disable-pip-version-check --require-hashes -r requirements/bootstrap.lock \
+		|| { echo "make: uv could not be installed: the Python package registry does not answer, or has another uv than the lock;" \
+			"check the network, or pip's settings for a mirror (PIP_INDEX_URL), then run the command again" >&2; exit 1; }
+	@"$(UV)" pip install --python "$(BIN)/python" $(QUIET) --require-hashes -r requirements/dev.lock \
+		|| { echo "make: the Python packages could not be installed; the message above says which. Check the network," \
+			"or uv's settings for a mirror (UV_DEFAULT_INDEX), then run the command again" >&2; exit 1; }
 	@"$(UV)" pip install --python "$(BIN)/python" --quiet --no-deps --no-build-isolation $(addprefix -e ,$(PACKAGES))
 	@"$(BIN)/plumbline" install
+	@rm "$(VENV)/.installing"
 	@touch "$@"
 
 .PHONY: up
 up: install ## Start everything with two simulated orgs, print the Secure Scores, leave it running
-	@"$(BIN)/plumbline" up
+	@"$(BIN)/plumbline" up $(ARGS)
 
 .PHONY: down
 down: install ## Stop everything; state stays in .local
-	@"$(BIN)/plumbline" down
+	@"$(BIN)/plumbline" down $(ARGS)
 
 .PHONY: status
 status: install ## What runs, and the scores
-	@"$(BIN)/plumbline" status
+	@"$(BIN)/plumbline" status $(ARGS)
 
 .PHONY: logs
 logs: install ## The last lines of every process
-	@"$(BIN)/plumbline" logs
+	@"$(BIN)/plumbline" logs $(ARGS)
 
 .PHONY: format
 format: install ## Format the code
@@ -76,11 +98,30 @@ generated: install ## Generated files are current
 .PHONY: check
 check: lint types imports generated ## Format, lint, types, import contracts, unit and contract tests
 	@"$(BIN)/evaluator" controls lint
-	@"$(BIN)/pytest" -q tests/unit tests/contract
+	@"$(BIN)/pytest" -q tests/unit tests/contract tests/deploy --ignore=tests/deploy/engine
 
 .PHONY: test
 test: lint types imports generated ## Everything: check, then integration and end-to-end tests on real parts
-	@"$(BIN)/pytest" -q tests/unit tests/contract tests/integration tests/e2e
+	@"$(BIN)/pytest" -q tests/unit tests/contract tests/deploy tests/integration tests/e2e \
+		--ignore=tests/deploy/engine
+
+COMPOSE_VERSION := 5.0.2
+COMPOSE := .cache/bin/docker-compose-$(COMPOSE_VERSION)
+
+$(COMPOSE):
+	@command -v go >/dev/null \
+		|| { echo "make: go 1.24 or newer is not installed; it builds docker compose from its module (see go.dev/doc/install)" >&2; exit 1; }
+	@echo "building docker compose $(COMPOSE_VERSION), once (about two minutes)"
+	@mkdir -p .cache/bin
+	@CGO_ENABLED=0 GOBIN="$(CURDIR)/.cache/go/bin" GOMODCACHE="$(CURDIR)/.cache/go/mod" GOCACHE="$(CURDIR)/.cache/go/build" \
+		GOFLAGS=-modcacherw go install -trimpath -ldflags='-s -w' github.com/docker/compose/v5/cmd@v$(COMPOSE_VERSION) \
+		|| { echo "make: docker compose could not be built; the message above says why" >&2; exit 1; }
+	@mv .cache/go/bin/cmd "$@"
+	@rm -rf .cache/go
+
+.PHONY: test-deploy
+test-deploy: install $(COMPOSE) ## The images and the compose file on real tools: needs root, go, buildah and mmdebstrap
+	@"$(BIN)/pytest" -q tests/deploy
 
 .PHONY: bench
 bench: install ## Measure; figures are ratios of two things in one run
@@ -92,7 +133,7 @@ generate: install ## Write all generated files
 	@"$(BIN)/evaluator" controls index --out contracts/generated/control-index.json
 
 .PHONY: lock
-lock: ## Compile the locks anew
+lock: install ## Compile the locks anew
 	@"$(UV)" lock --quiet --upgrade
 	@"$(UV)" export --quiet --all-packages --group local --group dev --no-emit-workspace --no-emit-project \
 		--format requirements-txt --no-annotate --no-header -o requirements/dev.lock

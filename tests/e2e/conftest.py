@@ -8,12 +8,14 @@ import pytest
 from tests.e2e.stack import Stack
 from tests.polling import free_port_base
 
+USERS = 3000  # enough that reading, judging and projecting an instance can be interrupted in the middle
+
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A running stack, shared by the tests; each leaves it running."""
     running = Stack(tmp_path_factory.mktemp("stack"), free_port_base())
-    running.up()
+    running.up(f"--users={USERS}")
     yield running
     running.down()
 

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import logging
 from collections import Counter
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,8 +13,10 @@ from starlette.routing import Route
 
 from plumbline_simulators.faults import CONTROL_PLANE, KINDS, Fault, FaultBox
 
+log = logging.getLogger(__name__)
 
-class UnknownSettingError(KeyError):
+
+class UnknownSettingError(ValueError):
     """No setting of this name."""
 
 
@@ -24,7 +27,10 @@ class Settable(Protocol):
         """Every setting by the name that `change` takes."""
 
     def change(self, name: str, value: Any) -> None:  # noqa: ANN401 - any JSON
-        """Change one setting and write the audit trail. Raises UnknownSettingError."""
+        """Change one setting and write the audit trail.
+
+        Raises UnknownSettingError, and ValueError when the value does not fit.
+        """
 
     def expire_tokens(self) -> None:
         """Make every issued token invalid."""
@@ -35,12 +41,29 @@ class Changes:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._made: dict[str, Any] = json.loads(path.read_text()) if path and path.is_file() else {}
+        self._made: dict[str, Any] = self._read(path) if path and path.is_file() else {}
+
+    @staticmethod
+    def _read(path: Path) -> dict[str, Any]:
+        """The kept changes; a damaged file is put aside, and the org is as it was seeded."""
+        try:
+            made = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(made, dict):
+                raise ValueError("expected an object of settings")
+        except ValueError as error:
+            aside = path.replace(path.with_suffix(".damaged"))
+            log.warning("%s is damaged (%s) and was moved to %s; all settings are as seeded", path, error, aside)
+            return {}
+        return made
 
     def replay(self, org: Settable) -> None:
-        """Make all kept changes again."""
-        for name, value in self._made.items():
-            org.change(name, value)
+        """Make all kept changes again; those that no longer fit are left out."""
+        for name, value in list(self._made.items()):
+            try:
+                org.change(name, value)
+            except ValueError as error:
+                log.warning("the kept change of %s to %r is left out: %s", name, value, error)
+                del self._made[name]
 
     def keep(self, name: str, value: Any) -> None:  # noqa: ANN401 - any JSON
         """Remember a change."""
@@ -52,8 +75,10 @@ class Changes:
             draft.replace(self._path)
 
 
-def _nearest(name: str, org: Settable) -> list[str]:
-    return difflib.get_close_matches(name, org.settings().keys(), n=5, cutoff=0.3)
+def _unknown(name: str, org: Settable) -> JSONResponse:
+    nearest = difflib.get_close_matches(name, org.settings().keys(), n=5, cutoff=0.5)
+    hint = f"; did you mean {', '.join(nearest)}?" if nearest else "; `plumbline simulate get INSTANCE` shows all"
+    return JSONResponse({"error": f"no setting {name}{hint}"}, 404)
 
 
 def routes(org: Settable, box: FaultBox, requests: Counter[str], changes: Changes) -> list[Route]:
@@ -63,20 +88,27 @@ def routes(org: Settable, box: FaultBox, requests: Counter[str], changes: Change
         return JSONResponse({"settings": org.settings(), "faults": [vars(fault) for fault in box.faults]})
 
     async def put_setting(request: Request) -> Response:
-        name, value = request.path_params["name"], (await request.json())["value"]
+        name = request.path_params["name"]
         try:
+            value = (await request.json())["value"]
             org.change(name, value)
         except UnknownSettingError:
-            return JSONResponse({"error": f"no setting {name}", "nearest": _nearest(name, org)}, 404)
-        except ValueError as error:
+            return _unknown(name, org)
+        except (ValueError, KeyError, TypeError) as error:
             return JSONResponse({"error": str(error)}, 422)
-        changes.keep(name, value)
-        return JSONResponse({"name": name, "value": value})
+        try:
+            changes.keep(name, value)
+        except OSError as error:
+            return JSONResponse({"error": f"{name} is changed, but that could not be kept: {error}"}, 507)
+        return JSONResponse({"name": name, "value": org.settings().get(name, value)})
 
     async def put_faults(request: Request) -> Response:
-        wanted = [Fault(**entry) for entry in await request.json()]
+        try:
+            wanted = [Fault(**entry) for entry in await request.json()]
+        except (ValueError, TypeError) as error:
+            return JSONResponse({"error": f"expected a list of faults: {error}"}, 422)
         if unknown := [fault.kind for fault in wanted if fault.kind not in KINDS]:
-            return JSONResponse({"error": f"no fault {unknown[0]}", "kinds": list(KINDS)}, 422)
+            return JSONResponse({"error": f"no fault {unknown[0]}; there are: {', '.join(KINDS)}"}, 422)
         box.faults[:] = wanted
         return JSONResponse({"faults": len(wanted)})
 

@@ -1,5 +1,7 @@
 """Who may ask: the client and user that a simulated org accepts, and the tokens it has issued."""
 
+import base64
+import binascii
 import secrets
 import time
 from dataclasses import dataclass, field
@@ -15,6 +17,18 @@ class Credentials:
     password: str = "simulated-orgs-only"  # noqa: S105 - opens a simulator
     api_key: str = "simulated-api-key"
     jwt_public_key: str | None = None
+
+
+def basic_credentials(header: str) -> tuple[str, str] | None:
+    """User and password of a Basic `Authorization` header; None when it is not one."""
+    scheme, _, encoded = header.partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return user, password
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Faults that a test or a person switches on: how the real products fail, on demand."""
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,8 @@ KINDS = (
     "login_page", "truncated_result", "short_pages", "slow", "drop", "redirect", "endless_page", "foreign_next",
     "huge_body", "done_without_next",
 )  # fmt: skip
+
+NEEDS_TOKEN = ("expired_token", "short_pages", "truncated_result", "endless_page", "foreign_next", "done_without_next")
 
 _HIBERNATION = (
     "<html><head><title>Instance Hibernating page</title></head><body class='instance-hibernating-page'>"
@@ -33,9 +36,9 @@ class Fault:
     seconds: float = 5.0
     retry_after: int = 1
 
-    def takes(self, target: str) -> bool:
-        """Whether this request fails; counts down."""
-        if self.times == 0 or self.match not in target:
+    def takes(self, target: str, *, is_token_request: bool) -> bool:
+        """Whether this request fails; counts down. A token can only be expired for a request that carries one."""
+        if self.times == 0 or self.match not in target or (is_token_request and self.kind in NEEDS_TOKEN):
             return False
         self.times -= self.times > 0
         return True
@@ -47,9 +50,9 @@ class FaultBox:
 
     faults: list[Fault] = field(default_factory=list)
 
-    def next_for(self, target: str) -> Fault | None:
+    def next_for(self, target: str, *, is_token_request: bool) -> Fault | None:
         """The first fault that takes this request."""
-        return next((fault for fault in self.faults if fault.takes(target)), None)
+        return next((f for f in self.faults if f.takes(target, is_token_request=is_token_request)), None)
 
 
 def _answer(fault: Fault) -> Response | None:
@@ -60,8 +63,7 @@ def _answer(fault: Fault) -> Response | None:
     }
     match fault.kind:
         case "429":
-            rule = {"Retry-After": str(fault.retry_after), "X-RateLimit-Limit": "100", "X-RateLimit-Rule": "0" * 32}
-            return JSONResponse(limit, 429, headers=rule)
+            return JSONResponse(limit, 429, headers=_rate_limit(fault.retry_after))
         case "429_bare":
             return Response(status_code=429)
         case "503_html":
@@ -80,6 +82,15 @@ def _answer(fault: Fault) -> Response | None:
         case "huge_body":
             return StreamingResponse(_endless(), media_type="application/json")
     return None
+
+
+def _rate_limit(retry_after: int) -> dict[str, str]:
+    return {
+        "Retry-After": str(retry_after),
+        "X-RateLimit-Limit": "100",
+        "X-RateLimit-Reset": str(int(time.time()) + retry_after),
+        "X-RateLimit-Rule": "0" * 32,
+    }
 
 
 async def _endless() -> Any:  # noqa: ANN401 - an async iterator of bytes
@@ -102,7 +113,8 @@ class FaultLayer:
             await self._app(scope, receive, send)
             return
         request = Request(scope)
-        fault = self._box.next_for(f"{request.url.path}?{request.url.query}")
+        target = f"{request.url.path}?{request.url.query}"
+        fault = self._box.next_for(target, is_token_request=request.method == "POST")
         if fault is None:
             await self._app(scope, receive, send)
             return

@@ -1,10 +1,13 @@
 """The command `plumbline`: the embedded stack."""
 
 import json
+import shlex
+import signal
 import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import httpx
 import typer
@@ -12,8 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 from plumbline_local.jars import JarsError, classpath
-from plumbline_local.layout import DEFAULT_PORT_BASE, TOPIC_PREFIX
-from plumbline_local.plan import StackError, StackPlan
+from plumbline_local.layout import BIN, TOPIC_PREFIX
+from plumbline_local.logs import follow, last_lines
+from plumbline_local.plan import DEFAULT_USERS, StackError, StackPlan
+from plumbline_local.ports import DEFAULT_PORT_BASE
 from plumbline_local.stack import Stack
 
 app = typer.Typer(no_args_is_help=True, help="Plumbline on one machine: a real broker, a real database, every service.")
@@ -57,18 +62,29 @@ class Progress:
 def up(
     connections: Annotated[Path | None, typer.Option(help="Real instances instead of the simulated orgs")] = None,
     home: HomeOption = HOME,
-    port_base: Annotated[int, typer.Option(min=1024, max=65500, help="The first of the ports")] = DEFAULT_PORT_BASE,
+    port_base: Annotated[
+        int | None, typer.Option(min=1024, max=65500, help=f"The first of the ports; default {DEFAULT_PORT_BASE}")
+    ] = None,
     simulators: Annotated[bool, typer.Option(help="Start the simulated orgs")] = True,
+    users: Annotated[
+        int | None, typer.Option(min=1, help=f"How many users each simulated org has; default {DEFAULT_USERS}")
+    ] = None,
 ) -> None:
     """Start everything, wait for the first evaluation, print the Secure Score, and leave it running."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     progress, stack = Progress(), Stack(home)
     try:
-        made = stack.up(port_base, connections, simulators=simulators, tell=progress.tell)
+        made = stack.up(connections, port_base, simulators=simulators, users=users, tell=progress.tell)
         progress.stop()
         _print_scores(stack, made)
+        _print_places(stack, made)
     except StackError as error:
         progress.stop()
         raise _fail(str(error)) from error
+    except KeyboardInterrupt as error:
+        progress.stop()
+        raise _fail("interrupted; what this start had begun was stopped") from error
     finally:
         progress.stop()
 
@@ -88,20 +104,29 @@ def _print_scores(stack: Stack, made: StackPlan) -> None:
         _console().print(table)
         _print_recommendations(stack, made, tenant)
         _print_failures(stack, made, tenant)
-    first = made.tenants[0]
-    control = "/v1/recommendations"
-    typer.echo(f"API        {made.api_url}   key: {stack.home.key_file(first)}")
+    for name in stack.unread(made):
+        typer.echo(
+            f"{name} is still being read for the first time; see `plumbline status` and `plumbline logs collector`"
+        )
+    if not any(made.instances.values()):
+        typer.echo("There are no instances; connect some with `plumbline up --connections FILE`.")
+
+
+def _print_places(stack: Stack, made: StackPlan) -> None:
+    """Where to go on: addresses, the key, and a command to try."""
+    key = stack.home.key_file(made.tenants[0])
+    typer.echo(f"API        {made.api_url}   key: {key}")
     typer.echo(f"Kafka      {made.kafka_bootstrap}   topics: {TOPIC_PREFIX}*")
     typer.echo(f"MongoDB    {made.mongodb_url}")
     for instance, url in made.simulators.items():
         typer.echo(f"Simulator  {url}   {instance}")
-    typer.echo(
-        f'Ask        curl -H "Authorization: Bearer $(cat {stack.home.key_file(first)})" {made.api_url}{control}'
-    )
-    if made.has_simulators:
-        typer.echo(
-            "Change     .venv/bin/plumbline simulate set salesforce-demo requireHttpOnly true   (then: make status)"
-        )
+    header = f'"Authorization: Bearer $(cat {shlex.quote(str(key))})"'
+    typer.echo(f"Ask        curl -H {header} {made.api_url}/v1/recommendations")
+    if made.simulators:
+        command = shlex.quote(str(BIN / "plumbline"))
+        place = "" if stack.home.path == HOME.resolve() else f" --home {shlex.quote(str(stack.home.path))}"
+        typer.echo(f"Change     {command} simulate set salesforce-demo requireHttpOnly true{place}")
+        typer.echo(f"           {command} status{place}")
 
 
 def _print_recommendations(stack: Stack, made: StackPlan, tenant: str) -> None:
@@ -126,17 +151,19 @@ def _console() -> Console:
 
 @app.command()
 def down(home: HomeOption = HOME) -> None:
-    """Stop everything. State stays in the home folder."""
-    typer.echo("stopped" if Stack(home).down() else "nothing was running")
+    """Stop everything, also a start under way. State stays in the home folder."""
+    try:
+        typer.echo("stopped" if Stack(home).down() else "nothing was running")
+    except StackError as error:
+        raise _fail(str(error)) from error
 
 
 def _document(stack: Stack, made: StackPlan) -> dict[str, Any]:
-    state = stack.state
-    planned = [process.name for stage in made.stages for process in stage]
-    running = {process.name: process for process in state.processes} if state else {}
+    running, is_supervised = stack.running, stack.supervisor is not None
+    waiting = "backoff" if is_supervised else "stopped"
     return {
         "api_url": made.api_url,
-        "api_key_file": str(stack.home.key_file(made.tenants[0])) if made.tenants else None,
+        "api_key_file": str(stack.home.key_file(made.tenants[0])),
         "kafka_bootstrap": made.kafka_bootstrap,
         "topic_prefix": TOPIC_PREFIX,
         "mongodb_url": made.mongodb_url,
@@ -145,10 +172,9 @@ def _document(stack: Stack, made: StackPlan) -> dict[str, Any]:
             {
                 "name": name,
                 "pid": running[name].pid if name in running else None,
-                "state": running[name].state if name in running else "stopped",
-                "restarts": running[name].restarts if name in running else 0,
+                "state": "running" if name in running else waiting,
             }
-            for name in planned
+            for name in made.process_names
         ],
     }
 
@@ -161,21 +187,28 @@ def status(
     stack = Stack(home)
     made = stack.plan
     if made is None:
-        raise _fail(f"no stack in {stack.home.path}; start one with `make up`")
+        raise _fail(_without_plan(stack))
     document = _document(stack, made)
     if as_json:
         typer.echo(json.dumps(document, indent=2))
         return
-    table = Table("process", "state", "pid", "restarts")
+    table = Table("process", "state", "pid")
     for process in document["processes"]:
-        table.add_row(process["name"], process["state"], str(process["pid"] or ""), str(process["restarts"]))
+        table.add_row(process["name"], process["state"], str(process["pid"] or ""))
     _console().print(table)
-    if stack.state is None:
-        raise _fail("the stack is stopped; start it with `make up`")
+    if stack.supervisor is None:
+        left = "nobody watches over what still runs" if stack.running else "the stack is stopped"
+        raise _fail(f"{left}; start it with `plumbline up` (`make up`)")
     try:
         _print_scores(stack, made)
     except StackError as error:
         raise _fail(str(error)) from error
+
+
+def _without_plan(stack: Stack) -> str:
+    if stack.running:
+        return f"{stack.home.plan_file} is missing or damaged; `plumbline down` stops the stack all the same"
+    return f"no stack in {stack.home.path}; start one with `plumbline up` (`make up`)"
 
 
 @app.command()
@@ -183,41 +216,30 @@ def logs(
     name: Annotated[str | None, typer.Argument(help="A process; all when left out")] = None,
     home: HomeOption = HOME,
     lines: Annotated[int, typer.Option(min=1, help="How many of the last lines")] = 40,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until interrupted")] = False,
+    following: Annotated[bool, typer.Option("--follow", "-f", help="Go on until interrupted")] = False,
 ) -> None:
     """Show what the processes wrote."""
     folder = Stack(home).home.logs
-    files = sorted(folder.glob(f"{name or '*'}.log"))
-    if not files:
-        known = ", ".join(sorted(file.stem for file in folder.glob("*.log"))) or "none"
-        raise _fail(f"no log {name or ''} in {folder}; there are: {known}")
-    for file in files:
+    files = {file.stem: file for file in sorted(folder.glob("*.log"))}
+    chosen = [file for known, file in files.items() if name in (None, known)]
+    if not chosen:
+        raise _fail(f"no log {name or ''} in {folder}; there are: {', '.join(files) or 'none'}")
+    for file in chosen:
         typer.echo(f"==> {file}")
-        for line in file.read_text(errors="replace").splitlines()[-lines:]:
+        for line in last_lines(file, lines):
             typer.echo(line)
-    if follow:
-        _follow(files)
-
-
-def _follow(files: list[Path]) -> None:
-    positions = {file: file.stat().st_size for file in files}
-    while True:
-        for file, position in positions.items():
-            with file.open("rb") as content:
-                content.seek(position)
-                sys.stdout.write(content.read().decode(errors="replace"))
-                positions[file] = content.tell()
-        sys.stdout.flush()
-        time.sleep(0.3)
+    if following:
+        for added in follow(chosen):
+            typer.echo(added, nl=False)
 
 
 @app.command()
 def install() -> None:
     """Fetch and verify what the stack needs besides Python packages: Apache Kafka's jars."""
     progress = Progress()
-    progress.tell("fetching and verifying Apache Kafka")
+    progress.tell("verifying Apache Kafka")
     try:
-        jars = classpath()
+        jars = classpath(tell=progress.tell)
     except JarsError as error:
         raise _fail(str(error)) from error
     finally:
@@ -225,26 +247,25 @@ def install() -> None:
     typer.echo(f"{len(jars)} jars are there and match their checksums")
 
 
-def _simulator(home: Path, instance: str) -> tuple[Stack, StackPlan, str]:
+def _simulator(home: Path, instance: str) -> str:
+    """The URL of a simulated org of the running stack."""
     stack = Stack(home)
     made = stack.plan
-    if made is None or stack.state is None:
-        raise _fail("the stack does not run; start it with `make up`")
+    if made is None or not stack.running:
+        raise _fail(f"the stack in {stack.home.path} does not run; start it with `plumbline up` (`make up`)")
     if instance not in made.simulators:
         raise _fail(f"no simulated instance {instance}; there are: {', '.join(made.simulators) or 'none'}")
-    return stack, made, made.simulators[instance]
+    return made.simulators[instance]
 
 
 def _control(method: str, url: str, body: Any = None) -> Any:  # noqa: ANN401 - JSON
     try:
         answer = httpx.request(method, url, json=body, timeout=10, trust_env=False)
-    except httpx.HTTPError as error:
+        document = answer.json() if answer.content else {}
+    except (httpx.HTTPError, ValueError) as error:
         raise _fail(f"the simulator does not answer at {url}: {error}") from error
-    document = answer.json() if answer.content else {}
     if answer.is_error:
-        nearest = document.get("nearest") or document.get("kinds") or []
-        hint = f"; did you mean {', '.join(nearest)}?" if nearest else ""
-        raise _fail(f"{document.get('error', f'HTTP {answer.status_code}')}{hint}")
+        raise _fail(document.get("error", f"HTTP {answer.status_code}"))
     return document
 
 
@@ -255,19 +276,24 @@ def simulate_set(
     value: Annotated[str, typer.Argument(help="`null` deletes a ServiceNow property")],
     home: HomeOption = HOME,
 ) -> None:
-    """Change a setting, as an administrator would. The change watch notices it within seconds."""
-    _, _, url = _simulator(home, instance)
-    _control("PUT", f"{url}/__simulator/settings/{setting}", {"value": None if value == "null" else value})
-    typer.echo(f"{instance}: {setting} is now {value}; the score follows within seconds (`make status`)")
+    """Change a setting, as an administrator would. It is kept when the simulator is started again.
+
+    The change watch notices it within seconds. `plumbline simulate get INSTANCE` shows all settings.
+    """
+    url = f"{_simulator(home, instance)}/__simulator/settings/{quote(setting, safe='')}"
+    changed = _control("PUT", url, {"value": None if value == "null" else value})
+    typer.echo(
+        f"{instance}: {changed['name']} is now {json.dumps(changed['value'])}; "
+        "the score follows within seconds (`plumbline status`)"
+    )
 
 
 @simulate_app.command("get")
 def simulate_get(
     instance: str, setting: Annotated[str | None, typer.Argument()] = None, home: HomeOption = HOME
 ) -> None:
-    """Show the settings of a simulated org, or one of them."""
-    _, _, url = _simulator(home, instance)
-    settings = _control("GET", f"{url}/__simulator/state")["settings"]
+    """Show the settings of a simulated org, or those whose name contains SETTING."""
+    settings = _control("GET", f"{_simulator(home, instance)}/__simulator/state")["settings"]
     chosen = {name: value for name, value in settings.items() if setting is None or setting in name}
     if not chosen:
         raise _fail(f"no setting {setting}; `plumbline simulate get {instance}` shows all")
@@ -280,11 +306,11 @@ def simulate_fault(
     instance: str,
     kind: Annotated[str, typer.Argument(help="Such as 429, 503_html, expired_token, broken_json, hibernation; `none`")],
     match: Annotated[str, typer.Option(help="Only requests whose path and query contain this")] = "",
-    times: Annotated[int, typer.Option(help="How often; -1: always")] = -1,
+    times: Annotated[int, typer.Option(min=-1, help="How often; -1: always")] = -1,
+    seconds: Annotated[float, typer.Option(min=0, help="How long `slow` waits")] = 5.0,
     home: HomeOption = HOME,
 ) -> None:
-    """Make a simulated org fail as the real one would, or well again."""
-    _, _, url = _simulator(home, instance)
-    faults = [] if kind == "none" else [{"kind": kind, "match": match, "times": times}]
-    _control("PUT", f"{url}/__simulator/faults", faults)
+    """Make a simulated org fail as the real one would, or well again. A restarted simulator is well."""
+    faults = [] if kind == "none" else [{"kind": kind, "match": match, "times": times, "seconds": seconds}]
+    _control("PUT", f"{_simulator(home, instance)}/__simulator/faults", faults)
     typer.echo(f"{instance}: {'no faults' if kind == 'none' else kind}")

@@ -69,6 +69,7 @@ def _java(jars: list[Path], home: Path, main: str, *arguments: str) -> list[str]
         "-Xmx512m",
         "-XX:+UseSerialGC",
         "-XX:TieredStopAtLevel=1",
+        "--enable-native-access=ALL-UNNAMED",
         f"-Dlog4j2.configurationFile={(home / 'log4j2.yaml').as_uri()}",
         f"-Dkafka.logs.dir={home}",
         "-cp",

@@ -1,4 +1,4 @@
-"""What a stack consists of: the processes, what each needs, and when it is ready. Written to `plan.json` by `up`."""
+"""What a stack consists of: the processes, what each needs, and when it is up. `up` writes it to `plan.json`."""
 
 import json
 from pathlib import Path
@@ -7,8 +7,12 @@ from plumbline_contracts.documents import DocumentError, read_document
 from pydantic import BaseModel, ConfigDict
 
 from plumbline_local import kafka, mongodb
-from plumbline_local.layout import BIN, DATABASE, TOPIC_PREFIX, Home, Ports, write_private
+from plumbline_local.layout import BIN, DATABASE, TOPIC_PREFIX, Home, write_private
+from plumbline_local.ports import Ports
 
+DEFAULT_USERS = 60
+OWN_TENANT = "demo"
+ROLES = "SecureScore.Read,SecureScore.ReadWrite,Instances.Manage,Keys.Manage"
 SIMULATOR_SECRET = "simulated-orgs-only"  # noqa: S105 - opens a simulator on loopback
 SIMULATOR_CLIENT = "plumbline-simulated-client"
 
@@ -34,8 +38,34 @@ connections:
 """
 
 
+_NO_CONNECTIONS = """\
+# This stack was started without instances. Give it your own file: `plumbline up --connections FILE`.
+connections: []
+"""
+
+
 class StackError(RuntimeError):
     """The stack cannot be started or used; the message says why and what to do."""
+
+
+class Wanted(BaseModel):
+    """What a person asks `up` for."""
+
+    model_config = ConfigDict(frozen=True)
+
+    port_base: int
+    connections: Path | None = None
+    has_simulators: bool = True
+    users: int = DEFAULT_USERS
+
+    @property
+    def ports(self) -> Ports:
+        return Ports(self.port_base)
+
+    @property
+    def starts_simulators(self) -> bool:
+        """The simulated orgs stand in for instances of one's own."""
+        return self.has_simulators and self.connections is None
 
 
 class ProcessPlan(BaseModel):
@@ -46,24 +76,42 @@ class ProcessPlan(BaseModel):
     name: str
     command: list[str]
     environment: dict[str, str] = {}
-    port: int | None = None
+    folder: Path
+    port: int
 
 
-class StackPlan(BaseModel):
-    """A whole stack, in the order of its start. Each inner list starts together, after the one before it is up."""
+class StagePlan(BaseModel):
+    """What starts together. A stage has started when its commands have succeeded and its processes are up."""
 
     model_config = ConfigDict(frozen=True)
 
-    port_base: int
-    has_simulators: bool
+    processes: list[ProcessPlan] = []
+    commands: list[list[str]] = []
+
+
+class StackPlan(BaseModel):
+    """A whole stack, whose stages start one after the other. `environment` is that of the commands."""
+
+    model_config = ConfigDict(frozen=True)
+
+    wanted: Wanted
     connections: Path
-    tenants: list[str]
-    instances: dict[str, str]
-    stages: list[list[ProcessPlan]]
+    instances: dict[str, list[str]]
+    stages: list[StagePlan]
+    environment: dict[str, str]
 
     @property
     def ports(self) -> Ports:
-        return Ports(self.port_base)
+        return self.wanted.ports
+
+    @property
+    def tenants(self) -> list[str]:
+        """In the order of the connections file."""
+        return list(self.instances)
+
+    @property
+    def process_names(self) -> list[str]:
+        return [process.name for stage in self.stages for process in stage.processes]
 
     @property
     def kafka_bootstrap(self) -> str:
@@ -80,7 +128,7 @@ class StackPlan(BaseModel):
     @property
     def simulators(self) -> dict[str, str]:
         """Instance to URL of the simulators."""
-        if not self.has_simulators:
+        if not self.wanted.starts_simulators:
             return {}
         return {
             "salesforce-demo": f"http://127.0.0.1:{self.ports.salesforce}",
@@ -88,8 +136,8 @@ class StackPlan(BaseModel):
         }
 
 
-def _entries(path: Path) -> list[dict[str, str]]:
-    """Tenant and instance of every connection, as far as the file says them; the collector validates the rest."""
+def read_instances(path: Path) -> dict[str, list[str]]:
+    """Tenant to instances, in the order of the file, which the collector validates. Raises StackError."""
     try:
         content = read_document(path).content
     except DocumentError as error:
@@ -99,81 +147,118 @@ def _entries(path: Path) -> list[dict[str, str]]:
         isinstance(e, dict) and "tenant" in e and "instance" in e for e in entries
     ):
         raise StackError(f"{path}:1: expected `connections`, a list with tenant and instance in every entry")
-    return [{"tenant": str(e["tenant"]), "instance": str(e["instance"])} for e in entries]
+    if not entries:
+        raise StackError(f"{path}:1: no connections; add one, or run `plumbline up` without --connections for a demo")
+    instances: dict[str, list[str]] = {}
+    for entry in entries:
+        instances.setdefault(str(entry["tenant"]), []).append(str(entry["instance"]))
+    return instances
 
 
-def own_connections(home: Home, ports: Ports) -> Path:
-    """The connections file of the simulated orgs, written anew."""
-    secret = (home.secrets / "simulator").absolute()
+def _own_connections(home: Home, wanted: Wanted) -> dict[str, list[str]]:
+    """Write the connections file of a stack without instances of one's own."""
+    if not wanted.starts_simulators:
+        write_private(home.own_connections, _NO_CONNECTIONS)
+        return {OWN_TENANT: []}
+    secret = home.secrets / "simulator"
     write_private(secret, SIMULATOR_SECRET + "\n")
     text = _OWN_CONNECTIONS.format(
-        salesforce=ports.salesforce,
-        servicenow=ports.servicenow,
+        salesforce=wanted.ports.salesforce,
+        servicenow=wanted.ports.servicenow,
         client=SIMULATOR_CLIENT,
         secret=json.dumps(str(secret)),
     )
     write_private(home.own_connections, text)
-    return home.own_connections
+    return {OWN_TENANT: ["salesforce-demo", "servicenow-demo"]}
 
 
-def make(home: Home, port_base: int, connections: Path | None, *, simulators: bool) -> StackPlan:
-    """The plan of a stack. Writes configuration below `home`; starts nothing. Raises StackError."""
-    ports = Ports(port_base)
-    has_simulators = simulators and connections is None
-    file = connections.absolute() if connections else own_connections(home, ports).absolute()
-    entries = _entries(file)
-    data = [
-        ProcessPlan(
-            name="kafka",
-            command=kafka.prepare(home.path / "kafka", ports.kafka, ports.kafka_controller),
-            port=ports.kafka,
-        ),
-        ProcessPlan(name="mongodb", command=mongodb.prepare(home.path / "mongodb", ports.mongodb), port=ports.mongodb),
-    ]
-    if has_simulators:
-        data += [_simulator(home, "salesforce", ports.salesforce), _simulator(home, "servicenow", ports.servicenow)]
+def make(home: Home, wanted: Wanted) -> StackPlan:
+    """The plan of a stack. Writes configuration below `home`; starts nothing.
+
+    Raises StackError, jars.JarsError, kafka.KafkaStartError, OSError.
+    """
+    if wanted.connections is None:
+        file, instances = home.own_connections, _own_connections(home, wanted)
+    else:
+        file, instances = wanted.connections, read_instances(wanted.connections)
+    environment = _shared_environment(wanted.ports)
     return StackPlan(
-        port_base=port_base,
-        has_simulators=has_simulators,
+        wanted=wanted,
         connections=file,
-        tenants=list(dict.fromkeys(entry["tenant"] for entry in entries)),
-        instances={entry["instance"]: entry["tenant"] for entry in entries},
-        stages=[data, _services(home, ports, file)],
+        instances=instances,
+        stages=[
+            StagePlan(processes=_stores(home, wanted)),
+            StagePlan(commands=[[str(BIN / "contracts"), "topics", "create", "--replication-factor=1"]]),
+            StagePlan(
+                processes=_services(home, wanted.ports, file, environment),
+                commands=[_key_command(home, tenant) for tenant in instances],
+            ),
+        ],
+        environment=environment,
     )
 
 
-def _simulator(home: Home, product: str, port: int) -> ProcessPlan:
+def _shared_environment(ports: Ports) -> dict[str, str]:
+    return {
+        "PLUMBLINE_KAFKA_BOOTSTRAP": f"127.0.0.1:{ports.kafka}",
+        "PLUMBLINE_TOPIC_PREFIX": TOPIC_PREFIX,
+        "PLUMBLINE_MONGODB_URL": f"mongodb://127.0.0.1:{ports.mongodb}/{DATABASE}",
+        "PLUMBLINE_LOG_FORMAT": "json",
+    }
+
+
+def _key_command(home: Home, tenant: str) -> list[str]:
+    create = [str(BIN / "score-api"), "keys", "create", "--name=local", f"--roles={ROLES}"]
+    return [*create, f"--tenant={tenant}", f"--out={home.key_file(tenant)}"]
+
+
+def _stores(home: Home, wanted: Wanted) -> list[ProcessPlan]:
+    ports = wanted.ports
+    broker = kafka.prepare(home.path / "kafka", ports.kafka, ports.kafka_controller)
+    database = mongodb.prepare(home.path / "mongodb", ports.mongodb)
+    stores = [
+        ProcessPlan(name="kafka", command=broker, port=ports.kafka, folder=home.path),
+        ProcessPlan(name="mongodb", command=database, port=ports.mongodb, folder=home.path),
+    ]
+    if wanted.starts_simulators:
+        stores.append(_simulator(home, "salesforce", ports.salesforce, wanted.users))
+        stores.append(_simulator(home, "servicenow", ports.servicenow, wanted.users))
+    return stores
+
+
+def _simulator(home: Home, product: str, port: int, users: int) -> ProcessPlan:
     command = [
         str(BIN / "plumbline-simulator"),
         "serve",
         f"--product={product}",
         "--seed=weak",
+        f"--users={users}",
         f"--port={port}",
-        f"--state={home.path.absolute() / 'simulators' / product}.json",
+        f"--state={home.path / 'simulators' / product}.json",
         f"--client-id={SIMULATOR_CLIENT}",
-        f"--client-secret-file={(home.secrets / 'simulator').absolute()}",
+        f"--client-secret-file={home.secrets / 'simulator'}",
     ]
-    return ProcessPlan(name=f"simulator-{product}", command=command, port=port)
+    return ProcessPlan(name=f"simulator-{product}", command=command, port=port, folder=home.path)
 
 
-def _services(home: Home, ports: Ports, connections: Path) -> list[ProcessPlan]:
-    shared = {
-        "PLUMBLINE_KAFKA_BOOTSTRAP": f"127.0.0.1:{ports.kafka}",
-        "PLUMBLINE_TOPIC_PREFIX": TOPIC_PREFIX,
-        "PLUMBLINE_MONGODB_URL": f"mongodb://127.0.0.1:{ports.mongodb}/{DATABASE}",
-        "PLUMBLINE_CONNECTIONS": str(connections),
-        "PLUMBLINE_LOG_FORMAT": "json",
-    }
-
+def _services(home: Home, ports: Ports, connections: Path, shared: dict[str, str]) -> list[ProcessPlan]:
     def service(name: str, command: list[str], port: int, prefix: str, **own: str) -> ProcessPlan:
-        environment = shared | {f"{prefix}_NAME": name, f"{prefix}_HEALTH_PORT": str(port), **own}
-        return ProcessPlan(name=name, command=[str(BIN / command[0]), *command[1:]], environment=environment, port=port)
+        named = {f"{prefix}_NAME": name, f"{prefix}_HEALTH_PORT": str(port)}
+        return ProcessPlan(
+            name=name,
+            command=[str(BIN / command[0]), *command[1:]],
+            environment=shared | named | own,
+            folder=home.path,
+            port=port,
+        )
 
-    spool = {"PLUMBLINE_COLLECTOR_SPOOL_DIR": str(home.path.absolute() / "spool")}
+    read = {"PLUMBLINE_CONNECTIONS": str(connections), "PLUMBLINE_COLLECTOR_SPOOL_DIR": str(home.path / "spool")}
+    collector = service("collector", ["collector", "run"], ports.collector_health, "PLUMBLINE_COLLECTOR", **read)
     api = "PLUMBLINE_SCORE_API"
     listen = ["score-api", "serve", "--host=127.0.0.1", f"--port={ports.api}"]
     return [
-        service("collector", ["collector", "run"], ports.collector_health, "PLUMBLINE_COLLECTOR", **spool),
+        # a secret file that is given by a relative path lies beside the connections file
+        collector.model_copy(update={"folder": connections.parent}),
         service("evaluator", ["evaluator", "run"], ports.evaluator_health, "PLUMBLINE_EVALUATOR"),
         service("score-api-project", ["score-api", "project"], ports.project_health, api),
         service("score-api-serve", listen, ports.serve_health, api),

@@ -1,6 +1,5 @@
 """The HTTP side of the simulated Salesforce org: tokens, queries, paging, limits, errors."""
 
-import base64
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
@@ -17,8 +16,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from plumbline_simulators import control_plane
-from plumbline_simulators.credentials import Credentials
+from plumbline_simulators.credentials import Credentials, basic_credentials
 from plumbline_simulators.faults import FaultBox, FaultLayer
+from plumbline_simulators.read_only import ReadOnlyLayer
 from plumbline_simulators.salesforce import soql
 from plumbline_simulators.salesforce.org import Org
 from plumbline_simulators.tables import Row, Table, value_at
@@ -26,6 +26,9 @@ from plumbline_simulators.tables import Row, Table, value_at
 VERSIONS = tuple(f"{number}.0" for number in range(62, 67))
 DAILY_LIMIT = 100_000
 PAGE = 2000
+SHORT_PAGE = 200
+JWT_LIFE_SECONDS = 180
+TOKEN_PATH = "/services/oauth2/token"  # noqa: S105 - a path
 _SMALL_PAGES = {"TwoFactorMethodsInfo": 500, "OauthToken": 500}
 _ROW_CAPS = {"TwoFactorMethodsInfo": 2500, "OauthToken": 2500}
 _OPEN_CURSORS = 64
@@ -68,6 +71,10 @@ def _sortable(value: Any) -> Any:  # noqa: ANN401 - any cell
 
 def _error(status: int, code: str, message: str) -> JSONResponse:
     return JSONResponse([{"message": message, "errorCode": code}], status)
+
+
+def _not_allowed() -> Response:
+    return _error(405, "METHOD_NOT_ALLOWED", "HTTP Method not allowed. Allowed are GET")
 
 
 def _cell(value: Any) -> Any:  # noqa: ANN401 - any cell
@@ -147,7 +154,7 @@ class SalesforceApi:
             return "invalid_grant", "audience is invalid"
         except jwt.InvalidTokenError:
             return "invalid_grant", "invalid assertion"
-        if claims.get("exp", 0) - time.time() > 300 or claims.get("iss") != accepted.client_id:
+        if claims.get("exp", 0) - time.time() > JWT_LIFE_SECONDS or claims.get("iss") != accepted.client_id:
             return "invalid_grant", "invalid assertion"
         return (
             None if claims.get("sub") == accepted.username else ("invalid_grant", "user hasn't approved this consumer")
@@ -157,8 +164,6 @@ class SalesforceApi:
         """What every data request must pass."""
         version = request.path_params["version"]
         self.requests[f"{request.method} {request.url.path.split('/', 4)[-1].split('/')[0]}"] += 1
-        if request.method != "GET":
-            return _error(405, "METHOD_NOT_ALLOWED", "HTTP Method not allowed. Allowed are GET")
         if version not in VERSIONS:
             return _error(410, "UNSUPPORTED_API_VERSION", f"API version {version} is retired")
         if request.scope.get("fault") == "expired_token":
@@ -168,11 +173,15 @@ class SalesforceApi:
             return _error(401, "INVALID_SESSION_ID", "Session expired or invalid")
         self._used += 1
         if self._used > DAILY_LIMIT:
-            return _error(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
+            return self._fail(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
         return None
 
-    def _json(self, body: Any) -> JSONResponse:  # noqa: ANN401
-        return JSONResponse(body, headers={"Sforce-Limit-Info": f"api-usage={self._used}/{DAILY_LIMIT}"})
+    def _json(self, body: Any, status: int = 200) -> JSONResponse:  # noqa: ANN401
+        return JSONResponse(body, status, headers={"Sforce-Limit-Info": f"api-usage={self._used}/{DAILY_LIMIT}"})
+
+    def _fail(self, status: int, code: str, message: str) -> JSONResponse:
+        """An error of a request that was let in: it counts, and carries the limit header as every answer does."""
+        return self._json([{"message": message, "errorCode": code}], status)
 
     async def versions(self, _: Request) -> Response:
         """GET /services/data/."""
@@ -192,20 +201,20 @@ class SalesforceApi:
         try:
             parsed = soql.parse(request.query_params.get("q", ""))
         except soql.MalformedQueryError as error:
-            return _error(400, "MALFORMED_QUERY", str(error))
+            return self._fail(400, "MALFORMED_QUERY", str(error))
         tables = self.org.tooling_tables() if tooling else self.org.tables()
         table = tables.get(parsed.name)
         if table is None or parsed.name in self.org.hidden:
             message = f"\nFROM {parsed.name}\n     ^\nsObject type '{parsed.name}' is not supported."
-            return _error(400, "INVALID_TYPE", message)
+            return self._fail(400, "INVALID_TYPE", message)
         if unknown := sorted((set(parsed.fields or ()) | parsed.named) - table.columns):
             message = f"\nSELECT {unknown[0]}\n       ^\nNo such column '{unknown[0]}' on entity '{parsed.name}'."
-            return _error(400, "INVALID_FIELD", message)
+            return self._fail(400, "INVALID_FIELD", message)
         cursor = _Cursor(parsed, table, tooling)
         if parsed.fields is None:
             return self._json({"totalSize": cursor.total, "done": True, "records": []})
         if "Metadata" in parsed.fields and cursor.total != 1:
-            return _error(
+            return self._fail(
                 400, "MALFORMED_QUERY", "When retrieving results with Metadata or FullName fields, ask for one row"
             )
         locator = f"01g{len(self._cursors) + self._used:012d}AAA"
@@ -220,13 +229,13 @@ class SalesforceApi:
             return refusal
         locator, _, position = request.path_params["locator"].rpartition("-")
         if locator not in self._cursors or not position.isdigit():
-            return _error(400, "INVALID_QUERY_LOCATOR", "invalid query locator")
+            return self._fail(400, "INVALID_QUERY_LOCATOR", "invalid query locator")
         return self._page(request, locator, int(position))
 
     def _page(self, request: Request, locator: str, start: int) -> Response:
         cursor = self._cursors[locator]
         fault = request.scope.get("fault")
-        size = _page_size(request, cursor.table.name)
+        size = SHORT_PAGE if fault == "short_pages" else _page_size(request, cursor.table.name)
         rows = cursor.page(start, size)
         root = f"/services/data/v{request.path_params['version']}" + ("/tooling" if cursor.tooling else "")
         records = [_record(row, cursor.query.fields or [], cursor.table.name, root) for row in rows]
@@ -250,7 +259,7 @@ class SalesforceApi:
             return refusal
         table = self.org.tables().get(request.path_params["name"])
         if table is None:
-            return _error(404, "NOT_FOUND", "The requested resource does not exist")
+            return self._fail(404, "NOT_FOUND", "The requested resource does not exist")
         fields = [{"name": name, "label": name} for name in sorted(table.columns) if "." not in name]
         return self._json({"name": table.name, "fields": fields})
 
@@ -263,11 +272,8 @@ def _page_size(request: Request, table: str) -> int:
 
 
 def _client(form: dict[str, str], request: Request) -> tuple[str, str]:
-    scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "basic":
-        client_id, _, secret = base64.b64decode(encoded).decode().partition(":")
-        return client_id, secret
-    return form.get("client_id", ""), form.get("client_secret", "")
+    stated = basic_credentials(request.headers.get("authorization", ""))
+    return stated or (form.get("client_id", ""), form.get("client_secret", ""))
 
 
 def app(org: Org | None = None, *, credentials: Credentials | None = None, state: Path | None = None) -> ASGIApp:
@@ -277,21 +283,20 @@ def app(org: Org | None = None, *, credentials: Credentials | None = None, state
     api = SalesforceApi(org, credentials or Credentials(), faults)
     changes = control_plane.Changes(state)
     changes.replay(org)
-    every = ["GET", "POST", "PUT", "PATCH", "DELETE"]
     data = "/services/data/v{version}"
     inner = Starlette(
         routes=[
-            Route("/services/oauth2/token", api.token, methods=["POST"]),
+            Route(TOKEN_PATH, api.token, methods=["POST"]),
             Route("/services/data/", api.versions),
-            Route(f"{data}/limits", api.limits, methods=every),
-            Route(f"{data}/query", api.query, methods=every),
-            Route(f"{data}/query/", api.query, methods=every),
-            Route(f"{data}/query/{{locator}}", api.more, methods=every),
-            Route(f"{data}/tooling/query", api.query, methods=every),
-            Route(f"{data}/tooling/query/", api.query, methods=every),
-            Route(f"{data}/tooling/query/{{locator}}", api.more, methods=every),
-            Route(f"{data}/sobjects/{{name}}/describe", api.describe, methods=every),
+            Route(f"{data}/limits", api.limits),
+            Route(f"{data}/query", api.query),
+            Route(f"{data}/query/", api.query),
+            Route(f"{data}/query/{{locator}}", api.more),
+            Route(f"{data}/tooling/query", api.query),
+            Route(f"{data}/tooling/query/", api.query),
+            Route(f"{data}/tooling/query/{{locator}}", api.more),
+            Route(f"{data}/sobjects/{{name}}/describe", api.describe),
             *control_plane.routes(org, faults, api.requests, changes),
         ]
     )
-    return FaultLayer(inner, faults)
+    return ReadOnlyLayer(FaultLayer(inner, faults), TOKEN_PATH, api.requests, _not_allowed)

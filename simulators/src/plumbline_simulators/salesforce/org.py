@@ -110,8 +110,7 @@ class Org:
         if name.startswith("remoteSites."):
             self._change_remote_site(name, value)
         elif name.startswith("users."):
-            username, field = name.removeprefix("users.").rsplit(".", 1)
-            self.user_changes.setdefault(username, {})[field] = value
+            self._change_user(name, value)
         else:
             name = self._change_security_setting(name, value)
         self._audit(name.rsplit(".", 1)[-1], "Security Controls", f"{name} is now {value}", datetime.now(UTC))
@@ -128,8 +127,17 @@ class Org:
         node[last] = _like(node[last], value, name)
         return matching[0]
 
+    def _change_user(self, name: str, value: Any) -> None:  # noqa: ANN401
+        """`users.NAME.FIELD`, for the fields that are true or false."""
+        username, _, field = name.removeprefix("users.").rpartition(".")
+        digits = username.removeprefix("user").partition("@")[0]
+        number = 0 if username == self.username(0) else int(digits) if digits.isdecimal() else -1
+        if not 0 <= number < self.user_count or self.username(number) != username or field not in CHANGEABLE:
+            raise UnknownSettingError(name)
+        self.user_changes.setdefault(username, {})[field] = _like(True, value, name)
+
     def _change_remote_site(self, name: str, value: Any) -> None:  # noqa: ANN401
-        _, site, field = name.split(".", 2)
+        site, _, field = name.removeprefix("remoteSites.").rpartition(".")
         if site not in self.remote_sites or field != "protocolMismatch":
             raise UnknownSettingError(name)
         self.remote_sites[site]["ProtocolMismatch"] = _like(True, value, name)
@@ -310,9 +318,28 @@ def _like(old: Any, new: Any, name: str) -> Any:  # noqa: ANN401
         if text not in ("true", "false"):
             raise ValueError(f"{name} is true or false, not {new!r}")
         return text == "true"
+    known = _CHOICES.get(name.rsplit(".", 1)[-1])
+    if known is not None and str(new) not in known:
+        raise ValueError(f"{name} is one of {', '.join(known)}, not {new!r}")
     return str(new)
 
 
+_CHOICES = {
+    "complexity": (
+        "NoRestriction", "AlphaNumeric", "SpecialCharacters", "UpperLowerCaseNumeric",
+        "UpperLowerCaseNumericSpecialCharacters", "Any3UpperLowerCaseNumericSpecialCharacters",
+    ),
+    "expiration": ("Never", "ThirtyDays", "SixtyDays", "NinetyDays", "SixMonths", "OneYear"),
+    "historyRestriction": tuple(str(number) for number in range(25)),
+    "lockoutInterval": ("FifteenMinutes", "ThirtyMinutes", "SixtyMinutes", "Forever"),
+    "maxLoginAttempts": ("NoLimit", "ThreeAttempts", "FiveAttempts", "TenAttempts"),
+    "minimumPasswordLength": tuple(str(number) for number in range(5, 51)),
+    "questionRestriction": ("None", "DoesNotContainPassword"),
+    "sessionTimeout": (
+        "FifteenMinutes", "ThirtyMinutes", "SixtyMinutes", "NinetyMinutes", "TwoHours", "FourHours", "EightHours",
+        "TwelveHours", "TwentyFourHours",
+    ),
+}  # fmt: skip
 USER_COLUMNS = (
     "Id", "Username", "Name", "Email", "IsActive", "UserType", "ProfileId", "Profile.Name",
     "Profile.UserLicense.LicenseDefinitionKey", "Profile.UserLicense.Name", "LastLoginDate", "LastPasswordChangeDate",
@@ -323,6 +350,7 @@ METHOD_COLUMNS = (
     "UserId", "HasSecurityKey", "HasU2F", "HasBuiltInAuthenticator", "HasSalesforceAuthenticator", "HasTotp",
     "HasTempCode", "HasUserVerifiedMobileNumber", "HasVerifiedMobileNumber", "HasUserVerifiedEmailAddress",
 )  # fmt: skip
+CHANGEABLE = ("IsActive", "IsFrozen", *METHOD_COLUMNS[1:])
 ASSIGNMENT_COLUMNS = frozenset(
     {
         "Id", "AssigneeId", "Assignee.Username", "Assignee.IsActive", "Assignee.UserType", "Assignee.Profile.Name",

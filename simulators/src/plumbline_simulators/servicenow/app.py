@@ -1,6 +1,5 @@
 """The HTTP side of the simulated ServiceNow instance: tokens, tables, aggregates, errors."""
 
-import base64
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -16,18 +15,24 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from plumbline_simulators import control_plane
-from plumbline_simulators.credentials import Credentials
+from plumbline_simulators.credentials import Credentials, basic_credentials
 from plumbline_simulators.faults import FaultBox, FaultLayer
+from plumbline_simulators.read_only import ReadOnlyLayer
 from plumbline_simulators.servicenow.encoded_query import EncodedQuery, cell, parse
 from plumbline_simulators.servicenow.instance import Instance
 from plumbline_simulators.tables import Row, Table
 
 DEFAULT_LIMIT = 10_000
+TOKEN_PATH = "/oauth_token.do"  # noqa: S105 - a path
 _CANCELLED = "Transaction cancelled: maximum execution time exceeded"
 
 
 def _error(status: int, message: str, detail: str | None, **headers: str) -> JSONResponse:
     return JSONResponse({"error": {"message": message, "detail": detail}, "status": "failure"}, status, headers=headers)
+
+
+def _not_allowed() -> Response:
+    return _error(405, "Method not allowed", None)
 
 
 class _Cursor:
@@ -102,15 +107,11 @@ class ServiceNowApi:
         scheme, _, value = request.headers.get("authorization", "").partition(" ")
         if scheme == "Bearer":
             return self.instance.tokens.is_valid(value)
-        if scheme == "Basic":
-            return base64.b64decode(value).decode() == f"{accepted.username}:{accepted.password}"
-        return False
+        return basic_credentials(request.headers.get("authorization", "")) == (accepted.username, accepted.password)
 
     def _refuse(self, request: Request) -> Response | None:
         table = request.path_params.get("table", "")
         self.requests[f"{request.method} {table}"] += 1
-        if request.method != "GET":
-            return _error(405, "Method not allowed", None)
         if request.scope.get("fault") == "expired_token":
             self.instance.expire_tokens()
         if not self._is_authenticated(request):
@@ -128,7 +129,7 @@ class ServiceNowApi:
     def _open(self, table: Table, text: str, offset: int) -> tuple[_Cursor, int]:
         """The cursor of a query and where the page begins; keyset and offset paging go on where the last page ended."""
         query = parse(text, table.columns)
-        base = text.replace(f"sys_id>{query.after}", "") if query.after else text
+        base = text.removeprefix(f"sys_id>{query.after}^") if query.after else text
         if self._cursor and self._cursor[0] == (table.name, base):
             cursor = self._cursor[1]
             if query.after and not offset and cursor.last_key == query.after:
@@ -149,6 +150,8 @@ class ServiceNowApi:
         limit = int(query.get("sysparm_limit", DEFAULT_LIMIT))
         offset = int(query.get("sysparm_offset", 0))
         cursor, start = self._open(table, text, offset)
+        if not cursor.total and "/v1/" in request.url.path:
+            return _error(404, "No Record found", "Record doesn't exist or ACL restricts the record retrieval")
         remaining = cursor.total - (start - offset)
         rows = [row for row in cursor.page(start, limit) if not self.instance.is_hidden(table.name, row)]
         if fault == "short_pages":
@@ -213,13 +216,12 @@ def app(
     api = ServiceNowApi(instance, credentials or Credentials())
     changes = control_plane.Changes(state)
     changes.replay(instance)
-    every = ["GET", "POST", "PUT", "PATCH", "DELETE"]
     inner = Starlette(
         routes=[
-            Route("/oauth_token.do", api.token, methods=["POST"]),
-            *(Route(f"/api/now{v}/table/{{table}}", api.table, methods=every) for v in ("", "/v1", "/v2")),
-            *(Route(f"/api/now{v}/stats/{{table}}", api.stats, methods=every) for v in ("", "/v1")),
+            Route(TOKEN_PATH, api.token, methods=["POST"]),
+            *(Route(f"/api/now{v}/table/{{table}}", api.table) for v in ("", "/v1", "/v2")),
+            *(Route(f"/api/now{v}/stats/{{table}}", api.stats) for v in ("", "/v1")),
             *control_plane.routes(instance, faults, api.requests, changes),
         ]
     )
-    return FaultLayer(inner, faults)
+    return ReadOnlyLayer(FaultLayer(inner, faults), TOKEN_PATH, api.requests, _not_allowed)

@@ -3,12 +3,13 @@
 import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from plumbline_simulators.control_plane import UnknownSettingError
 from plumbline_simulators.credentials import Tokens
 from plumbline_simulators.tables import Row, Table, generated, listed
 
+T = TypeVar("T")
 Seed = Literal["weak", "strong", "restricted"]
 Access = Literal["allow", "deny", "trim"]
 
@@ -65,6 +66,14 @@ PRIVILEGED_ROLES = ("admin", "security_admin", "user_admin", "oauth_admin", "imp
 
 def _sys_id(text: str) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def _one_of(meanings: dict[str, T], value: Any, name: str) -> T:  # noqa: ANN401
+    """What `value` means. Raises ValueError that says what there is."""
+    text = str(value).lower()
+    if text not in meanings:
+        raise ValueError(f"{name} is {' or '.join(meanings)}, not {value!r}")
+    return meanings[text]
 
 
 def stamp(moment: datetime) -> str:
@@ -126,19 +135,35 @@ class Instance:
         """Change one setting; None deletes a property's row. See `control_plane.Settable`."""
         now = datetime.now(UTC)
         if name.startswith("users."):
-            username, field = name.removeprefix("users.").rsplit(".", 1)
-            self.user_changes.setdefault(username, {})[field] = str(value)
-        elif name.startswith("plugin:") and name[7:] in self.plugins:
-            self.plugins[name[7:]] = ("active" if str(value).lower() in ("active", "true") else "inactive", now)
-        elif name.startswith("script_action:") and name[14:] in self.script_actions:
-            self.script_actions[name[14:]] = (str(value).lower() == "true", now)
-        elif name not in self.settings() and not name.startswith(("glide.", "com.", "sn_", "password_")):
+            self._change_user(name, value)
+        elif name not in self.settings():
             raise UnknownSettingError(name)
+        elif name.startswith("plugin:"):
+            state = _one_of(
+                {"active": "active", "true": "active", "inactive": "inactive", "false": "inactive"}, value, name
+            )
+            self.plugins[name.removeprefix("plugin:")] = (state, now)
+        elif name.startswith("script_action:"):
+            active = _one_of({"true": True, "false": False}, value, name)
+            self.script_actions[name.removeprefix("script_action:")] = (active, now)
         elif value is None:
             self.properties.pop(name, None)
         else:
-            text = str(value).lower() if isinstance(value, bool) else str(value)
+            is_boolean = _STRONG_PROPERTIES.get(name) in ("true", "false")
+            text = _one_of({"true": "true", "false": "false"}, value, name) if is_boolean else str(value)
             self.properties[name] = (text, now, "admin")
+
+    def _change_user(self, name: str, value: Any) -> None:  # noqa: ANN401
+        """`users.NAME.FIELD`: any column of the user's row, as text."""
+        username, _, field = name.removeprefix("users.").rpartition(".")
+        digits = username.removeprefix("user")
+        special = {self.username(0): 0, self.username(1): 1}
+        number = special.get(username, int(digits) if digits.isdecimal() else -1)
+        if not 0 <= number < self.user_count or self.username(number) != username or field not in USER_COLUMNS[2:]:
+            raise UnknownSettingError(name)
+        is_boolean = self.user(number)[field] in ("true", "false")
+        text = _one_of({"true": "true", "false": "false"}, value, name) if is_boolean else str(value)
+        self.user_changes.setdefault(username, {})[field] = text
 
     def is_hidden(self, table: str, row: Row) -> bool:
         """Whether an access rule trims this row from the answer."""
