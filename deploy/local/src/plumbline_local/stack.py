@@ -73,7 +73,7 @@ class Stack:
         Raises StackError; then nothing runs that did not run before.
         """
         if connections is not None:
-            connections = connections.resolve()
+            connections = connections.absolute()
             _validate(connections)
         with self._alone("up"):
             supervisor, running = self.supervisor, self.plan
