@@ -139,3 +139,20 @@ def test_the_mode_of_a_spool_is_private(tmp_path: Path) -> None:
     ) as spool:
         spool.add("users", [{"id": "1"}])
     assert stat.S_IMODE((tmp_path / "x.spool").stat().st_mode) == 0o600
+
+
+def test_a_relative_secret_file_lies_beside_the_connections_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "sales").write_text("hunter2\n")
+    file = tmp_path / "connections.yaml"
+    file.write_text(
+        "connections: [{tenant: t, instance: i, product: salesforce, url: 'https://t.my.salesforce.com', auth: "
+        "{method: client_credentials, client_id: x, client_secret: {file: secrets/sales}}}]"
+    )
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    (connection,) = connections.load(file)
+    assert isinstance(connection.auth, connections.ClientCredentials)
+    assert connection.auth.client_secret.read().get_secret_value() == "hunter2"

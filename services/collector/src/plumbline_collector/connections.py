@@ -17,6 +17,8 @@ from pydantic import (
     JsonValue,
     SecretStr,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 
@@ -65,6 +67,13 @@ class SecretReference(Entry):
         if not isinstance(value, dict):
             raise ValueError("a secret is given by reference: {file: PATH} or {env: NAME}, never as text")
         return value
+
+    @field_validator("file")
+    @classmethod
+    def _is_beside_the_connections(cls, file: Path | None, info: ValidationInfo) -> Path | None:
+        """A relative path begins at the connections file's folder, wherever the command is run."""
+        folder: Path = (info.context or {}).get("folder", Path())
+        return None if file is None else folder / file
 
     @model_validator(mode="after")
     def _names_one_place(self) -> Self:
@@ -215,7 +224,7 @@ def load(path: Path) -> list[Connection]:
     for number, entry in enumerate(content["connections"]):
         place = ("connections", number)
         try:
-            connection = Connection.model_validate(entry)
+            connection = Connection.model_validate(entry, context={"folder": path.absolute().parent})
         except ValidationError as error:
             problems += [document.at((*place, *_loc(e["loc"])), _named(entry, e["msg"])) for e in error.errors()]
             continue
