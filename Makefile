@@ -100,9 +100,12 @@ check: lint types imports generated ## Format, lint, types, import contracts, un
 	@"$(BIN)/evaluator" controls lint
 	@"$(BIN)/pytest" -q tests/unit tests/contract tests/deploy --ignore=tests/deploy/engine
 
+# Most tests wait for something, so more of them run side by side than there are processors here.
+TEST_PROCESSES ?= 3
+
 .PHONY: test
 test: lint types imports generated ## Everything: check, then integration and end-to-end tests on real parts
-	@"$(BIN)/pytest" -q tests/unit tests/contract tests/deploy tests/integration tests/e2e \
+	@"$(BIN)/pytest" -q -n $(TEST_PROCESSES) --dist loadfile tests/e2e tests/integration tests/deploy tests/contract tests/unit \
 		--ignore=tests/deploy/engine
 
 COMPOSE_VERSION := 5.0.2
