@@ -134,8 +134,7 @@ async def test_passing_faults_are_survived(
 @pytest.mark.parametrize(
     ("kind", "code"),
     [("broken_json", "broken_json"), ("endless_page", "broken_paging"), ("foreign_next", "foreign_link"),
-     ("done_without_next", "broken_paging"), ("503_html", "http_503"), ("huge_body", "too_large"),
-     ("request_limit", "REQUEST_LIMIT_EXCEEDED")],
+     ("done_without_next", "broken_paging"), ("503_html", "http_503"), ("huge_body", "too_large")],
 )  # fmt: skip
 async def test_a_lasting_fault_costs_one_salesforce_dataset(
     kind: str, code: str, salesforce: Simulated, secret: Path

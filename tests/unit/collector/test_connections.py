@@ -156,3 +156,10 @@ def test_a_relative_secret_file_lies_beside_the_connections_file(
     (connection,) = connections.load(file)
     assert isinstance(connection.auth, connections.ClientCredentials)
     assert connection.auth.client_secret.read().get_secret_value() == "hunter2"
+
+
+@pytest.mark.parametrize(("written", "meant"), [("on", "on"), ("off", "off"), ("'off'", "off"), ("main", "main")])
+def test_insights_may_stand_bare(tmp_path: Path, written: str, meant: str) -> None:
+    file = tmp_path / "connections.yaml"
+    file.write_text(GOOD.rstrip() + f"\n    insights: {written}\n")
+    assert connections.load(file)[0].insights == meant

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plumbline_collector import collection, scheduling
 from plumbline_collector.connections import Connection
-from plumbline_contracts.events import InstanceStatus, RunSummary
+from plumbline_collector.scheduling import next_to_run
+from plumbline_contracts.events import InstanceStatus, RequestReason, RunSummary
 
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
 CONNECTION = Connection.model_validate(
@@ -89,3 +90,24 @@ def test_only_a_finished_prefix_is_committed(order: list[int]) -> None:
         assert all(offset in done for offset in range(10, committed))
     assert committed == 16
     assert len(tracker) == 0
+
+
+def test_people_go_first_and_then_changes() -> None:
+    waiting = {
+        "a/scheduled": [RequestReason.SCHEDULE],
+        "a/changed": [RequestReason.SCHEDULE, RequestReason.CHANGE],
+        "a/asked": [RequestReason.USER],
+    }
+    assert next_to_run(waiting, set(), 2, tenants=1) == ["a/asked", "a/changed"]
+
+
+def test_slow_instances_of_one_tenant_leave_places_for_the_others() -> None:
+    waiting = {f"slow/{n}": [RequestReason.USER] for n in range(9)} | {"other/1": [RequestReason.SCHEDULE]}
+    assert next_to_run(waiting, set(), 4, tenants=2) == ["slow/0", "slow/1", "other/1"]
+    assert next_to_run(waiting, {"slow/0", "slow/1"}, 4, tenants=2) == ["other/1"]
+    assert len(next_to_run(waiting, set(), 4, tenants=1)) == 4
+
+
+def test_a_running_instance_waits_for_itself() -> None:
+    assert next_to_run({"a/1": [RequestReason.USER]}, {"a/1"}, 4, tenants=1) == []
+    assert next_to_run({"a/2": [RequestReason.USER]}, {"a/1"}, 1, tenants=1) == []

@@ -75,9 +75,7 @@ async def collect(
         marker, report = await _read(connection, spool, budget, started_at, is_lenient=keep_unread)
         if not keep_unread:
             _refuse_nothing(connection, report)
-        spool.flush()
-        completed = _completed(connection, report, spool, snapshot_id, request_id, reason, started_at)
-        spool.complete(completed)
+        completed = _finish(connection, report, spool, snapshot_id, request_id, reason, started_at)
     return Spooled(path, completed, marker)
 
 
@@ -92,9 +90,13 @@ async def _read(
     except ReadError as error:
         raise UnreachableError(f"{connection.label}: the login failed ({error}); it is tried again") from error
     except MALFORMED as error:
-        log.exception("answer not understood", tenant=connection.tenant, instance=connection.instance)
-        message = f"an answer was not understood ({type(error).__name__}); is {connection.url} really this product?"
-        raise UnreachableError(f"{connection.label}: {message}") from error
+        raise _not_understood(connection, error) from error
+
+
+def _not_understood(connection: Connection, error: Exception) -> UnreachableError:
+    log.error("answer not understood", tenant=connection.tenant, instance=connection.instance, exc_info=error)
+    message = f"an answer was not understood ({type(error).__name__}); is {connection.url} really this product?"
+    return UnreachableError(f"{connection.label}: {message}")
 
 
 async def _marker(connector: Connector) -> str | None:
@@ -120,6 +122,25 @@ def _refuse_nothing(connection: Connection, report: CollectionReport) -> None:
             f"{connection.label}: nothing could be read ({error.code if error else 'error'}: "
             f"{error.message if error else 'no answer'}); it is tried again"
         )
+
+
+def _finish(
+    connection: Connection,
+    report: CollectionReport,
+    spool: SpoolWriter,
+    snapshot_id: str,
+    request_id: str,
+    reason: RequestReason,
+    started_at: datetime,
+) -> SnapshotCompleted:
+    """Write what waits and the completion. Raises UnreachableError for rows or states that cannot be written."""
+    try:
+        spool.flush()
+        completed = _completed(connection, report, spool, snapshot_id, request_id, reason, started_at)
+        spool.complete(completed)
+    except MALFORMED as error:
+        raise _not_understood(connection, error) from error
+    return completed
 
 
 def _completed(

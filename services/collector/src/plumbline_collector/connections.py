@@ -46,6 +46,11 @@ def _duration(value: Any) -> Any:  # noqa: ANN401 - whatever stands in the file
     return timedelta(seconds=int(match.group(1)) * _UNITS[match.group(2)])
 
 
+def _on_or_off(value: Any) -> Any:  # noqa: ANN401 - whatever stands in the file
+    """YAML reads a bare `on` or `off` as a truth value."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
+
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 
 
@@ -175,7 +180,7 @@ class Connection(Entry):
     product: Product
     url: str
     auth: Annotated[Auth, Field(discriminator="method")]
-    insights: Insights | None = None
+    insights: Annotated[Insights | None, BeforeValidator(_on_or_off)] = None
     schedule: Schedule = Schedule()
     api_share: float = Field(default=0.1, gt=0, le=1)
     parameters: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)

@@ -1,7 +1,7 @@
 """What is due, how often to look for changes, and which offsets may be committed. Pure."""
 
-from collections import deque
-from collections.abc import Iterable, Mapping
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from plumbline_contracts import ids
@@ -13,6 +13,7 @@ LONGEST_BACKOFF = timedelta(hours=1)
 FIRST_BACKOFF = timedelta(seconds=30)
 WATCH_STRETCH = ((0.9, 16), (0.75, 4), (0.5, 2))
 FULL_STRETCH = ((0.9, 4),)
+_URGENCY = (RequestReason.USER, RequestReason.CHANGE, RequestReason.SCHEDULE)
 
 
 def backoff(failures: int) -> timedelta:
@@ -73,6 +74,28 @@ def due_requests(
             )
         )
     return requests
+
+
+def next_to_run(
+    waiting: Mapping[str, Iterable[RequestReason]], running: Collection[str], places: int, *, tenants: int
+) -> list[str]:
+    """Which waiting instances (`tenant/instance`) get the free places now, in order.
+
+    People's requests go first, then changes, then the schedule; among equals, the tenant with the fewest running. Where
+    there are several tenants, one takes at most half of the places, so that its slow instances never stop the others.
+    """
+    held = Counter(key.partition("/")[0] for key in running)
+    most = places if tenants < 2 else max(1, places // 2)
+    free, chosen = places - len(running), list[str]()
+    candidates = {key: min(map(_URGENCY.index, reasons)) for key, reasons in waiting.items() if key not in running}
+    while free > len(chosen) and candidates:
+        key = min(candidates, key=lambda name: (candidates[name], held[name.partition("/")[0]]))
+        del candidates[key]
+        tenant = key.partition("/")[0]
+        if held[tenant] < most:
+            held[tenant] += 1
+            chosen.append(key)
+    return chosen
 
 
 class OffsetTracker:

@@ -24,7 +24,7 @@ from plumbline_collector.publisher import Publisher
 from plumbline_collector.registry import ConnectionRegistry
 from plumbline_collector.rhythms import Rhythms
 from plumbline_collector.runs import Runner
-from plumbline_collector.scheduling import OffsetTracker
+from plumbline_collector.scheduling import OffsetTracker, next_to_run
 from plumbline_collector.statuses import StatusBoard
 
 log = structlog.get_logger(__name__)
@@ -56,6 +56,15 @@ class _Waiting:
     request: CollectionRequest
 
 
+@dataclass
+class _Job:
+    """A running collection and the requests that it answers. `is_given_up`: its connection is gone."""
+
+    task: asyncio.Task[None]
+    entries: list[_Waiting]
+    is_given_up: bool = False
+
+
 class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
     """One replica of the collector."""
 
@@ -79,7 +88,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
         self._trackers: dict[TopicPartition, OffsetTracker] = {}
         self._uncommitted: dict[TopicPartition, int] = {}
         self._waiting: dict[str, list[_Waiting]] = {}
-        self._jobs: dict[str, asyncio.Task[None]] = {}
+        self._jobs: dict[str, _Job] = {}
         self._assigned_at: deque[float] = deque(maxlen=SHARED_NAME_JOINS)
         self._bad_in_a_row = 0
         self._next_beat = 0.0
@@ -111,7 +120,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
         self._waiting = {key: entries for key, entries in kept.items() if entries}
         for key, job in self._jobs.items():
             if not self._owns(key):
-                job.cancel()
+                job.task.cancel()
         log.info("partitions assigned", partitions=sorted(p.partition for p in self._owned))
         self._assigned_at.append(time.monotonic())
         if len(self._assigned_at) == SHARED_NAME_JOINS and self._assigned_at[-1] - self._assigned_at[0] < 30:
@@ -124,9 +133,10 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
                 self.turned_at = time.monotonic()
                 await self._turn()
         finally:
-            for task in self._jobs.values():
+            running = [job.task for job in self._jobs.values()]
+            for task in running:
                 task.cancel()
-            await asyncio.gather(*self._jobs.values(), return_exceptions=True)
+            await asyncio.gather(*running, return_exceptions=True)
             await self._rhythms.stop()
         await self._commit()
 
@@ -183,17 +193,31 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
         log.warning("unreadable request diverted", partition=record.partition, offset=record.offset, problem=str(error))
 
     def _start_jobs(self) -> None:
-        for key in [key for key in self._waiting if key not in self._jobs]:
-            if len(self._jobs) >= self._concurrency:
-                break
-            self._jobs[key] = asyncio.create_task(self._work(key, self._waiting.pop(key)), name=f"collect {key}")
+        waiting = {key: [e.request.reason for e in entries] for key, entries in self._waiting.items()}
+        for key in next_to_run(waiting, set(self._jobs), self._concurrency, tenants=self._tenants()):
+            entries = self._waiting.pop(key)
+            task = asyncio.create_task(self._work(key, entries), name=f"collect {key}")
+            self._jobs[key] = _Job(task, entries)
         RUNNING.set(len(self._jobs))
 
+    def _tenants(self) -> int:
+        return len({connection.tenant for connection in self._registry.current.values()})
+
     def _finish_jobs(self) -> None:
-        for key in [key for key, job in self._jobs.items() if job.done()]:
+        for key in [key for key, job in self._jobs.items() if job.task.done()]:
             job = self._jobs.pop(key)
-            if not job.cancelled():
-                job.result()
+            if job.is_given_up:
+                self._finish(job.entries)
+            if not job.task.cancelled():
+                job.task.result()
+
+    def _give_up_removed(self) -> None:
+        """Cancel the collections of instances that the connections file has no more; they are paused next."""
+        for key, job in self._jobs.items():
+            if key not in self._registry.current and not job.is_given_up:
+                log.info("collection given up, its connection is gone", instance=key)
+                job.is_given_up = True
+                job.task.cancel()
 
     async def _work(self, key: str, entries: list[_Waiting]) -> None:
         """Answer all requests of one instance by one collection, unless the last collection has answered them."""
@@ -202,6 +226,9 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
         if connection is not None and wanted:
             with structlog.contextvars.bound_contextvars(tenant=connection.tenant, instance=connection.instance):
                 await self._runner.run(connection, wanted[0])
+        self._finish(entries)
+
+    def _finish(self, entries: list[_Waiting]) -> None:
         for entry in entries:
             if entry.partition in self._trackers:
                 self._trackers[entry.partition].finish(entry.offset)
@@ -231,7 +258,8 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
         if time.monotonic() < self._next_beat:
             return
         self._next_beat = time.monotonic() + BEAT_SECONDS
-        self._registry.reload()
+        if self._registry.reload():
+            self._give_up_removed()
         if self._owned:
             is_scheduler = TopicPartition(self._topic, 0) in self._owned
             await self._rhythms.beat(self._owns, is_scheduler=is_scheduler, busy={*self._jobs, *self._waiting})

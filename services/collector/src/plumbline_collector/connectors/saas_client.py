@@ -1,12 +1,14 @@
 """HTTP to a SaaS product: login, bounded answers, retries with Retry-After, renewal of tokens, no way to write."""
 
 import asyncio
-import json
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from functools import cached_property
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -16,18 +18,23 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 
 from plumbline_collector.budget import CallBudget
 from plumbline_collector.connections import Connection, SecretError
+from plumbline_collector.connectors import bodies
 from plumbline_collector.errors import CollectorError, CredentialsError, ReadError, UnreachableError
 from plumbline_collector.network import CheckedTransport, no_cookies
 
 log = structlog.get_logger(__name__)
 
-MAX_BODY_BYTES = 50 * 1024 * 1024
+MAX_BODY_BYTES = 8 * 1024 * 1024
+"""A page of 2,000 rows with 4 KB each; our rows are far smaller."""
 MAX_TOKEN_BODY_BYTES = 256 * 1024
 TOTAL_SECONDS = 120.0
+TOKEN_SECONDS = 30.0
+FAILURES_IN_A_ROW = 3
 TIMEOUT = httpx.Timeout(connect=10, read=75, write=10, pool=60)
 ATTEMPTS = 4
 LONGEST_WAIT_SECONDS = 30.0
 TRANSIENT = frozenset({420, 429, 500, 502, 503, 504})
+NO_SECRETS = frozenset({"grant_type", "client_id", "username"})
 WITHOUT_TOKEN = ("basic", "api_key")
 """Methods whose login sends nothing of its own, so that only an answer shows whether it works."""
 
@@ -47,7 +54,7 @@ class Answer:
     @cached_property
     def _document(self) -> Any:  # noqa: ANN401
         try:
-            return json.loads(self.body, parse_constant=_refuse_constant)
+            return bodies.parse_json(self.body)
         except (ValueError, RecursionError) as error:
             message = "the answer is no valid JSON; it may have been cut"
             raise ReadError(DatasetState.ERROR, "broken_json", message, can_halve=True) from error
@@ -58,10 +65,6 @@ class Answer:
         return "html" in self.headers.get("content-type", "")
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
-
-
 class TransientError(Exception):
     """An answer or a failure that may be gone in a moment."""
 
@@ -69,6 +72,13 @@ class TransientError(Exception):
         super().__init__(message)
         self.code = code
         self.retry_after = retry_after
+
+
+class SlowAnswerError(ReadError):
+    """No whole answer in time. It is not asked for again: each try would cost as much."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(DatasetState.ERROR, code, message)
 
 
 def _wait(state: RetryCallState) -> float:
@@ -88,6 +98,8 @@ class SaasClient(ABC):
         self.connection = connection
         self.budget = budget
         self._is_lenient, self._is_admitted = is_lenient, False
+        self._failures_in_a_row = 0
+        self._given_up: str | None = None
         self.base = connection.url.rstrip("/")
         self._authorization: dict[str, str] | None = None
         self._login = asyncio.Lock()
@@ -141,20 +153,38 @@ class SaasClient(ABC):
     ) -> Answer:
         """GET a path of the instance, or a paging link on the same host.
 
-        Raises ReadError for this dataset, CollectorError for the whole connection.
+        Raises ReadError for this dataset, CollectorError for the whole connection. After a few failures in a row, or
+        when the org's limit is used up, nothing more is sent: all that is left fails at once.
         """
+        if self._given_up is not None:
+            raise ReadError(DatasetState.ERROR, "given_up", self._given_up)
         url = self._same_host(path)
         try:
             async for attempt in self._attempts():
                 with attempt:
-                    return await self._once(url, params, headers or {})
+                    answer = await self._once(url, params, headers or {})
+                    self._failures_in_a_row = 0
+                    return answer
         except TransientError as error:
-            raise ReadError(DatasetState.ERROR, error.code, str(error)) from error
+            self._count_failure(str(error))
+            raise ReadError(DatasetState.ERROR, error.code, f"{error}, {ATTEMPTS} times in a row") from error
+        except SlowAnswerError as error:
+            self._count_failure(error.message)
+            raise
         except CollectorError as error:
             if not (self._is_lenient and self._is_admitted):
                 raise
             raise ReadError(DatasetState.ERROR, "connection", str(error)) from error
         raise AssertionError("tenacity ends with an answer or an error")
+
+    def _count_failure(self, problem: str) -> None:
+        self._failures_in_a_row += 1
+        if self._failures_in_a_row >= FAILURES_IN_A_ROW:
+            self.give_up(f"{FAILURES_IN_A_ROW} requests in a row failed, the last with: {problem}")
+
+    def give_up(self, reason: str) -> None:
+        """Send no more requests through this client."""
+        self._given_up = f"{reason}; nothing more is asked until the next run"
 
     def _attempts(self) -> AsyncRetrying:
         return AsyncRetrying(
@@ -223,19 +253,29 @@ class SaasClient(ABC):
         data: Mapping[str, str] | None = None,
     ) -> Answer:
         self.budget.take()
-        limit = MAX_BODY_BYTES if method == "GET" else MAX_TOKEN_BODY_BYTES
+        is_get = method == "GET"
+        limit, seconds = (MAX_BODY_BYTES, TOTAL_SECONDS) if is_get else (MAX_TOKEN_BODY_BYTES, TOKEN_SECONDS)
         try:
-            async with asyncio.timeout(TOTAL_SECONDS):
+            async with asyncio.timeout(seconds):
                 async with self._http.stream(method, url, params=params, headers=headers, data=data) as response:
-                    answer = Answer(response.status_code, response.headers, await _bounded(response, limit))
+                    body = await bodies.read_bounded(response, limit)
         except TimeoutError as error:
-            raise TransientError(f"no whole answer within {TOTAL_SECONDS:.0f} s", code="timeout") from error
+            raise SlowAnswerError("timeout", f"no whole answer within {seconds:.0f} s") from error
+        except ReadError as error:
+            if error.code == "too_slow":
+                raise SlowAnswerError(error.code, error.message) from error
+            raise
         except httpx.RequestError as error:
             raise TransientError(f"{type(error).__name__}: {error or 'connection lost'}", code="transport") from error
+        answer = Answer(response.status_code, response.headers, bodies.without(_sent_secrets(headers, data), body))
         self._check_origin(answer)
         if answer.status in TRANSIENT:
-            raise _transient(answer)
+            raise self._limit(answer) or _transient(answer)
         return answer
+
+    def _limit(self, answer: Answer) -> Exception | None:
+        """The error of an answer that says that a lasting limit is used up; None for any other."""
+        return None
 
     def _check_origin(self, answer: Answer) -> None:
         reason = self._impostor(answer)
@@ -257,22 +297,31 @@ def redirect_host(answer: Answer) -> str:
         return ""
 
 
+def _sent_secrets(headers: Mapping[str, str] | None, data: Mapping[str, str] | None) -> Iterator[str]:
+    """Every secret of a request: the credential in its headers, and all of a token request but names and kinds."""
+    for value in (headers or {}).values():
+        yield value.split()[-1] if value.split() else ""
+    for name, value in (data or {}).items():
+        if name not in NO_SECRETS:
+            yield value
+
+
 def _transient(answer: Answer) -> Exception:
-    retry_after = answer.headers.get("retry-after", "")
-    seconds = float(retry_after) if retry_after.isdigit() else None
+    seconds = _seconds_to_wait(answer.headers.get("retry-after", ""))
     code = f"http_{answer.status}"
     if seconds is not None and seconds > LONGEST_WAIT_SECONDS:
         message = f"the product asks to wait {seconds:.0f} s (HTTP {answer.status}); it is asked again next time"
         return ReadError(DatasetState.ERROR, code, message)
-    return TransientError(f"HTTP {answer.status} after {ATTEMPTS} attempts", code=code, retry_after=seconds)
+    return TransientError(f"HTTP {answer.status}", code=code, retry_after=seconds)
 
 
-async def _bounded(response: httpx.Response, limit: int) -> bytes:
-    body = bytearray()
-    async for piece in response.aiter_bytes():
-        body += piece
-        if len(body) > limit:
-            raise ReadError(
-                DatasetState.ERROR, "too_large", f"the answer is larger than {limit // 1024 // 1024 or 1} MB"
-            )
-    return bytes(body)
+def _seconds_to_wait(retry_after: str) -> float | None:
+    """What Retry-After asks for, in seconds or as a date (RFC 9110); None when it says nothing that can be read."""
+    text = retry_after.strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        until = parsedate_to_datetime(text)
+    except (TypeError, ValueError):
+        return None
+    return max(0.0, until.replace(tzinfo=until.tzinfo or UTC).timestamp() - time.time())

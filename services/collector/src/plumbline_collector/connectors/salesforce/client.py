@@ -12,6 +12,7 @@ import jwt
 from plumbline_contracts.events import DatasetState
 
 from plumbline_collector.connections import ClientCredentials, JwtBearer, UsernamePassword
+from plumbline_collector.connectors import bodies
 from plumbline_collector.connectors.saas_client import Answer, SaasClient, TransientError
 from plumbline_collector.errors import CredentialsError, ReadError, UnreachableError
 
@@ -52,11 +53,12 @@ class SalesforceClient(SaasClient):
                 "it is tried again later"
             )
         if answer.status != 200 or not document.get("access_token"):
-            description = str(document.get("error_description", "")).strip()
+            description = bodies.quoted(document.get("error_description") or "")
             cause = _TOKEN_CAUSES.get(description, "check the connection's auth section and the app in Setup")
+            said = bodies.quoted(document.get("error") or f"HTTP {answer.status}")
             raise CredentialsError(
                 f"{self.connection.label}: the token request was refused "
-                f"({document.get('error', f'HTTP {answer.status}')}: {description or 'no description'}): {cause}"
+                f"({said}: {description or 'no description'}): {cause}"
             )
         return {"Authorization": f"Bearer {document['access_token']}"}
 
@@ -106,6 +108,9 @@ class SalesforceClient(SaasClient):
     def _is_session_lost(self, answer: Answer) -> bool:
         return answer.status == 401
 
+    def _limit(self, answer: Answer) -> Exception | None:
+        return self._refusal(answer) if _first_error(answer)[0] in _LIMIT_ERRORS else None
+
     def _refusal(self, answer: Answer) -> Exception | None:
         if match := _LIMIT.search(answer.headers.get("sforce-limit-info", "")):
             self.budget.observe(int(match.group(1)), int(match.group(2)))
@@ -115,8 +120,10 @@ class SalesforceClient(SaasClient):
         if code in _LIMIT_ERRORS:
             text = f"the org's API limit is reached: {message}"
             # A limit of calls at once is gone in a moment, the daily one is not.
-            is_passing = message.startswith("Concurrent")
-            return TransientError(text, code=code) if is_passing else ReadError(DatasetState.ERROR, code, text)
+            if message.startswith("Concurrent"):
+                return TransientError(text, code=code)
+            self.give_up(text)
+            return ReadError(DatasetState.ERROR, code, text)
         if code in _AMBIGUOUS or code in _REFUSED or answer.status == 403:
             # Salesforce says INVALID_TYPE and INVALID_FIELD for what is not there and for what may not be seen alike.
             return ReadError(DatasetState.DENIED, code, message)
@@ -205,4 +212,5 @@ def _first_error(answer: Answer) -> tuple[str, str]:
     if not isinstance(entry, dict):
         return f"http_{answer.status}", "the answer names no error"
     message = str(entry.get("message", "")).strip().splitlines()
-    return str(entry.get("errorCode", f"http_{answer.status}")), message[-1] if message else "no message"
+    code = bodies.quoted(entry.get("errorCode") or f"http_{answer.status}")
+    return code, bodies.quoted(message[-1]) if message else "no message"

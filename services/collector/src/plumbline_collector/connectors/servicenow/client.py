@@ -14,6 +14,7 @@ import jwt
 from plumbline_contracts.events import DatasetState
 
 from plumbline_collector.connections import ApiKey, Basic, ClientCredentials, JwtBearer, OAuthPassword
+from plumbline_collector.connectors import bodies
 from plumbline_collector.connectors.saas_client import Answer, SaasClient, TransientError, redirect_host
 from plumbline_collector.errors import CredentialsError, ReadError, UnreachableError
 
@@ -56,7 +57,8 @@ class ServiceNowClient(SaasClient):
             if isinstance(self.connection.auth, ClientCredentials)
             else ""
         )
-        return f"the token request was refused ({error or 'no reason'}): check client id, secret and user{hint}"
+        said = bodies.quoted(error or "no reason")
+        return f"the token request was refused ({said}): check client id, secret and user{hint}"
 
     def _grant(self) -> dict[str, str]:
         auth = self.connection.auth
@@ -268,4 +270,4 @@ def _error_text(answer: Answer) -> tuple[str, str | None]:
     if not isinstance(error, dict):
         return f"HTTP {answer.status}", None
     detail = error.get("detail")
-    return str(error.get("message") or f"HTTP {answer.status}"), str(detail) if detail else None
+    return bodies.quoted(error.get("message") or f"HTTP {answer.status}"), bodies.quoted(detail) if detail else None
