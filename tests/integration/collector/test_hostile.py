@@ -122,7 +122,7 @@ async def test_an_org_whose_limit_is_used_up_is_asked_once(tmp_path: Path) -> No
 
     with (
         _server(answers) as (url, asked),
-        pytest.raises(UnreachableError, match="the org's API limit is reached: TotalRequests"),
+        pytest.raises(UnreachableError, match="API limit is reached: TotalRequests"),
     ):
         await _collect(url, tmp_path)
     assert len([path for path in asked if not path.endswith("/token")]) == 1

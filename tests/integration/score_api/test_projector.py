@@ -230,7 +230,7 @@ def test_kills_at_any_moment_leave_what_an_undisturbed_run_leaves(
     assert stage.count("history") == quiet.count("history")
     assert stage.on("control-results.dlq") == []
     for replica in replicas:
-        assert replica.service.stop() == 0
+        assert replica.wait_ready().service.stop() == 0
 
 
 def _undisturbed(stage: Stage) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 import asyncio
 import contextlib
-import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, TypeAlias
 
+import pymongo
 import structlog
 import uvicorn
 import uvloop
@@ -16,9 +16,9 @@ from aiokafka.errors import KafkaError
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
-from plumbline_contracts import logs
-from plumbline_contracts.health import serve_health
+from plumbline_contracts import lifecycle, logs
 from plumbline_contracts.kafka import KafkaSettings
+from plumbline_contracts.lifecycle import StartError
 from plumbline_contracts.topics import dead_letter_name
 from pymongo.errors import (
     AutoReconnect,
@@ -30,8 +30,8 @@ from pymongo.errors import (
 from pymongo.uri_parser import parse_uri
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from plumbline_score_api import broker, guard, problems
-from plumbline_score_api.broker import Requester, Sender, SilentBrokerError, StartError
+from plumbline_score_api import guard, problems
+from plumbline_score_api.broker import Requester, Sender, SilentBrokerError
 from plumbline_score_api.history.repository import HistoryRepository
 from plumbline_score_api.instances import routes as instance_routes
 from plumbline_score_api.instances.insights import InsightsService
@@ -64,7 +64,8 @@ STALLED_SECONDS = 180.0
 BEAT_SECONDS = 1.0
 MISSED_BEAT_SECONDS = 30.0
 PING_SECONDS = 2.0
-STOP_SECONDS = 5.0
+STOP_SECONDS = 3.0
+CLOSE_SECONDS = 1.0
 SELECTION_MS = 5_000
 SOCKET_MS = 30_000
 LARGEST_RECORD_BYTES = 2 * 1024 * 1024
@@ -126,7 +127,8 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
     try:
         yield client[name]
     finally:
-        client.close()
+        with pymongo.timeout(CLOSE_SECONDS):  # closing tells the server so, and would wait for one that is away
+            client.close()
 
 
 async def prepare(database: Database) -> None:
@@ -164,62 +166,37 @@ async def _answers(database: Database) -> bool:
     return True
 
 
-# --- signals, probes and the broker's clients ------------------------------------------------------------------------
+# --- ports and the broker's clients ----------------------------------------------------------------------------------
 
 
-def _on_signal() -> asyncio.Event:
-    """Set by SIGTERM and SIGINT."""
-    stopping, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    return stopping
-
-
-async def _before(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
-    """Do `work` unless `stopping` is set first; whether it was done."""
-    doing, signalled = asyncio.create_task(work), asyncio.create_task(stopping.wait())
-    await asyncio.wait([doing, signalled], return_when=asyncio.FIRST_COMPLETED)
-    signalled.cancel()
-    if doing.done():
-        doing.result()
-        return True
-    doing.cancel()
-    await asyncio.gather(doing, return_exceptions=True)
-    return False
-
-
-@contextlib.contextmanager
-def _health(settings: Settings, is_live: Callable[[], bool], is_ready: Callable[[], bool]) -> Iterator[None]:
-    """Serve the probes and metrics, unless the port is 0."""
-    if not settings.health_port:
-        yield
-        return
-    try:
-        stop = serve_health(settings.health_host, settings.health_port, is_live=is_live, is_ready=is_ready)
-    except OSError as error:
-        raise _taken("health port", settings.health_host, settings.health_port, error, "HEALTH_PORT") from error
-    try:
-        yield
-    finally:
-        stop()
-
-
-def _taken(what: str, host: str, port: int, error: OSError, variable: str) -> StartError:
-    return StartError(
-        f"the {what} {host}:{port} cannot be opened ({error.strerror}); set PLUMBLINE_SCORE_API_{variable}"
+def _probes(
+    settings: Settings, is_live: Callable[[], bool], is_ready: Callable[[], bool]
+) -> contextlib.AbstractContextManager[None]:
+    return lifecycle.probes(
+        settings.health_host,
+        settings.health_port,
+        is_live=is_live,
+        is_ready=is_ready,
+        variable="PLUMBLINE_SCORE_API_HEALTH_PORT",
     )
 
 
-def _options(kafka: KafkaSettings) -> dict[str, Any]:
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        return kafka.client_options()
+        listening = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
     except OSError as error:
-        raise StartError(f"a file for the broker's login cannot be read: {error}") from error
+        place = f"{settings.host}:{settings.port}"
+        raise StartError(
+            f"the port {place} cannot be opened ({error.strerror}); set PLUMBLINE_SCORE_API_PORT"
+        ) from error
+    log.info("score API listens", host=settings.host, port=settings.port)
+    return listening
 
 
 def _producer(kafka: KafkaSettings) -> AIOKafkaProducer:
     return AIOKafkaProducer(
-        **_options(kafka),
+        **lifecycle.client_options(kafka),
         enable_idempotence=True,
         acks="all",
         compression_type="zstd",
@@ -232,7 +209,7 @@ def _producer(kafka: KafkaSettings) -> AIOKafkaProducer:
 
 def _consumer(kafka: KafkaSettings, **more: Any) -> AIOKafkaConsumer:  # noqa: ANN401
     return AIOKafkaConsumer(
-        **_options(kafka),
+        **lifecycle.client_options(kafka),
         enable_auto_commit=False,
         max_partition_fetch_bytes=LARGEST_RECORD_BYTES,
         fetch_max_wait_ms=50,
@@ -259,7 +236,7 @@ def _member(settings: Settings, kafka: KafkaSettings) -> AIOKafkaConsumer:
 
 
 async def _project(settings: Settings, kafka: KafkaSettings) -> None:
-    stopping = _on_signal()
+    stopping = lifecycle.on_signal()
     producer, consumer, reader = _producer(kafka), _member(settings, kafka), _consumer(kafka)
     async with open_database(settings) as database:
         insights = InsightsService(InsightsRepository(database))
@@ -277,16 +254,16 @@ async def _project(settings: Settings, kafka: KafkaSettings) -> None:
         async def start() -> None:
             await _prepare(database, settings.startup_timeout_seconds)
             topics = [*TOPICS, *map(dead_letter_name, TOPICS)]
-            await broker.start([producer, reader, consumer], kafka, topics, settings.startup_timeout_seconds)
+            await lifecycle.start_clients([producer, reader, consumer], kafka, topics, settings.startup_timeout_seconds)
             partitions = await _catalogue_partitions(producer, kafka)
             await read_catalogue(reader, partitions, service, patience)
 
-        with _health(settings, lambda: _is_turning(projector), lambda: projector.is_ready):
+        with _probes(settings, lambda: _is_turning(projector), lambda: projector.is_ready):
             try:
-                if await _before(stopping, start()):
+                if await lifecycle.before(stopping, start()):
                     await _until(stopping, projector)
             finally:
-                await broker.stop([consumer, reader, producer])
+                await lifecycle.stop_clients([consumer, reader, producer])
 
 
 async def _catalogue_partitions(producer: AIOKafkaProducer, kafka: KafkaSettings) -> list[TopicPartition]:
@@ -317,7 +294,7 @@ async def _until(stopping: asyncio.Event, projector: Projector) -> None:
 
 
 async def _serve(settings: Settings, kafka: KafkaSettings) -> None:
-    stopping, loop = _on_signal(), asyncio.get_running_loop()
+    stopping, loop = lifecycle.on_signal(), asyncio.get_running_loop()
     producer = _producer(kafka)
     requester, beat = Requester(producer, kafka), Beat()
     async with open_database(settings) as database:
@@ -327,10 +304,9 @@ async def _serve(settings: Settings, kafka: KafkaSettings) -> None:
             return server is not None and server.started and not server.should_exit and await _answers(database)
 
         tasks = [asyncio.create_task(work) for work in (beat.run(), requester.connect())]
-        probes = (lambda: beat.is_live, lambda: _asked(loop, is_ready))
         try:
-            with _health(settings, *probes):
-                if await _before(stopping, _prepare(database, settings.startup_timeout_seconds)):
+            with _probes(settings, lambda: beat.is_live, lambda: _asked(loop, is_ready)):
+                if await lifecycle.before(stopping, _prepare(database, settings.startup_timeout_seconds)):
                     app = create_app(build_services(database, requester.ask), is_ready)
                     server = _server(app)
                     await server.serve(sockets=[_listen(settings)])
@@ -338,7 +314,7 @@ async def _serve(settings: Settings, kafka: KafkaSettings) -> None:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await broker.stop([producer])
+            await lifecycle.stop_clients([producer])
 
 
 class Beat:
@@ -367,16 +343,6 @@ def _asked(loop: asyncio.AbstractEventLoop, question: Callable[[], Coroutine[Any
     except TimeoutError:
         answer.cancel()
         return False
-
-
-def _listen(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        listening = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
-    except OSError as error:
-        raise _taken("port", settings.host, settings.port, error, "PORT") from error
-    log.info("score API listens", host=settings.host, port=settings.port)
-    return listening
 
 
 def _server(app: FastAPI) -> uvicorn.Server:

@@ -1,43 +1,24 @@
-"""The broker: waits for it at start, sends records with a deadline, stops the clients in time."""
+"""Sends records with a deadline: dead letters and collection requests."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from typing import TypeAlias
 
 import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
-from plumbline_contracts import envelope
+from plumbline_contracts import envelope, lifecycle
 from plumbline_contracts.events import CollectionRequest
 from plumbline_contracts.kafka import KafkaSettings
-from plumbline_contracts.provisioning import MissingTopicsError, require_topics
+from plumbline_contracts.lifecycle import StartError
 from plumbline_contracts.topics import dead_letter_name
-from tenacity import (
-    AsyncRetrying,
-    RetryCallState,
-    retry_if_exception_type,
-    stop_after_delay,
-    wait_fixed,
-    wait_random_exponential,
-)
 
 from plumbline_score_api.problems import UnavailableError
 
 log = structlog.get_logger(__name__)
 
-TOPICS_SECONDS = 5.0
 SEND_SECONDS = 60.0
 ASK_SECONDS = 5.0
 AGAIN_SECONDS = 5.0
-STOP_SECONDS = 5.0
-
-Client: TypeAlias = AIOKafkaConsumer | AIOKafkaProducer
-
-
-class StartError(RuntimeError):
-    """The service cannot begin its work; the message names the cause and the next step."""
 
 
 class SilentBrokerError(RuntimeError):
@@ -76,7 +57,7 @@ class Requester:
         """Try until the broker and the topic are there."""
         while not self._is_connected:
             try:
-                await start([self._producer], self._kafka, ["collection-requests"], ASK_SECONDS)
+                await lifecycle.start_clients([self._producer], self._kafka, ["collection-requests"], ASK_SECONDS)
                 self._is_connected = True
             except (StartError, KafkaError) as error:
                 log.warning("nobody can ask for a collection yet", problem=str(error))
@@ -98,62 +79,3 @@ class Requester:
             raise UnavailableError(
                 "The broker did not answer in time. The request may still arrive; asking again does no harm."
             ) from error
-
-
-async def start(clients: Iterable[Client], kafka: KafkaSettings, topics: Iterable[str], timeout_seconds: float) -> None:
-    """Start the clients, in order. Raises StartError when the broker or one of `topics` is not there."""
-    admin = AIOKafkaAdminClient(**kafka.client_options())
-    try:
-        await _start_one(admin, kafka, timeout_seconds)
-        await _require(admin, kafka, list(topics))
-        for client in clients:
-            await _start_one(client, kafka, timeout_seconds)
-    except MissingTopicsError as error:
-        raise StartError(str(error)) from error
-    except KafkaConnectionError as error:
-        raise StartError(
-            f"the broker at {kafka.kafka_bootstrap} did not answer within {timeout_seconds:.0f} s; "
-            "check that it runs, PLUMBLINE_KAFKA_BOOTSTRAP and the PLUMBLINE_KAFKA_ security settings"
-        ) from error
-    finally:
-        await admin.close()
-
-
-async def _require(admin: AIOKafkaAdminClient, kafka: KafkaSettings, topics: list[str]) -> None:
-    """Require the topics, with some seconds of grace for those that are being created."""
-    retrying = AsyncRetrying(
-        retry=retry_if_exception_type(MissingTopicsError),
-        stop=stop_after_delay(TOPICS_SECONDS),
-        wait=wait_fixed(0.5),
-        reraise=True,
-    )
-    async for attempt in retrying:
-        with attempt:
-            await require_topics(admin, kafka, topics)
-
-
-async def _start_one(client: Client | AIOKafkaAdminClient, kafka: KafkaSettings, timeout_seconds: float) -> None:
-    def say(state: RetryCallState) -> None:
-        log.warning("broker does not answer yet", broker=kafka.kafka_bootstrap, attempts=state.attempt_number)
-
-    retrying = AsyncRetrying(
-        retry=retry_if_exception_type(KafkaConnectionError),
-        stop=stop_after_delay(timeout_seconds),
-        wait=wait_random_exponential(multiplier=0.5, max=5),
-        before_sleep=say,
-        reraise=True,
-    )
-    async for attempt in retrying:
-        with attempt:
-            await client.start()
-
-
-async def stop(clients: Sequence[Client]) -> None:
-    """Stop the clients within some seconds, whatever state they are in: one would wait for a broker that is away."""
-    stopping = [asyncio.create_task(client.stop()) for client in clients]
-    _, late = await asyncio.wait(stopping, timeout=STOP_SECONDS)
-    for task in late:
-        task.cancel()
-    for result in await asyncio.gather(*stopping, return_exceptions=True):
-        if isinstance(result, BaseException):
-            log.warning("a client of the broker did not stop cleanly", problem=f"{type(result).__name__}: {result}")
