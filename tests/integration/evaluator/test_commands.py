@@ -22,9 +22,9 @@ KEYS = {
 Lines = list[bytes]
 
 
-def evaluator(*arguments: object) -> Result:
+def evaluator(*arguments: object, columns: str = "200") -> Result:
     """Run a command of the evaluator in this process; a defect in it leaves as it is."""
-    return CliRunner(env={"COLUMNS": "200"}).invoke(app, [*map(str, arguments)], catch_exceptions=False)
+    return CliRunner(env={"COLUMNS": columns}).invoke(app, [*map(str, arguments)], catch_exceptions=False)
 
 
 def _line(record: str, value: bytes) -> bytes:
@@ -72,6 +72,40 @@ def test_a_recorded_snapshot_is_judged_and_written_a_result_a_line(tmp_path: Pat
     assert all("Grant View Setup: Setup > there" in r["explanation"] for r in unknown if r["reason"][0] == "m")
     listed = json.loads(evaluator("controls", "list", "--json").stdout)
     assert found.keys() == {control["id"] for control in listed if control["product"] == "salesforce"}
+
+
+def _cells(stdout: str) -> dict[str, list[str]]:
+    """The rows of the printed table by control: the cells of the lines of one row, joined."""
+    rows: dict[str, list[str]] = {}
+    current = ""
+    for line in (line for line in stdout.splitlines() if line.startswith(("│", "┃"))):
+        cells = [cell.strip() for cell in line.replace("┃", "│").strip("│").split("│")]
+        current = cells[0] or current
+        rows[current] = [f"{old} {new}".strip() for old, new in zip(rows.get(current, [""] * 5), cells, strict=True)]
+    return rows
+
+
+def test_the_table_says_what_was_found_and_why_it_is_unknown(tmp_path: Path, lines: Lines) -> None:
+    cells = _cells(evaluator("evaluate", "--snapshot", _write(tmp_path / "s", lines)).stdout)
+    assert cells["control"] == ["control", "outcome", "points", "title", "what was found"]
+    title, found = "Users have a registered MFA method", "2 of 3 rows of User comply; expected of each: "
+    assert cells["SF-ID-13"][3] == title
+    assert cells["SF-ID-13"][4] == f"{found}a registered MFA method."
+    assert cells["SF-AP-01"][1] == "UNKNOWN"
+    assert cells["SF-AP-01"][4].startswith("missing_permission: SecuritySettings could not be read")
+    assert cells["SF-ID-01"][4].startswith("collection_error: SecuritySettings could not be read (http_503")
+
+
+def test_a_long_finding_is_cut_and_a_narrow_terminal_keeps_the_table(tmp_path: Path, lines: Lines) -> None:
+    long = lines[-1].replace(b'"message":"unavailable"', b'"message":"' + b"unavailable " * 40 + b'"')
+    assert long != lines[-1]
+    path = _write(tmp_path / "s", [*lines[:-1], long])
+    for columns in ("80", "120", "200"):
+        stdout = evaluator("evaluate", "--snapshot", path, columns=columns).stdout
+        assert max(map(len, stdout.splitlines())) <= int(columns)
+        cells = _cells(stdout)
+        assert cells["SF-ID-01"][4].endswith(" …")
+        assert cells["SF-AP-01"][4].startswith("missing_permission: ")
 
 
 def _changed(lines: Lines, **changes: Any) -> Lines:
@@ -167,7 +201,7 @@ def test_lint_reports_every_problem_with_file_and_line(tmp_path: Path) -> None:
     assert done.exit_code == 1
     said = done.stderr.splitlines()
     assert any(line.startswith(f"{tmp_path}/salesforce/A.yaml:1: not YAML") for line in said)
-    assert f"{tmp_path}/salesforce/B.yaml:2: favourite: Extra inputs are not permitted" in said
+    assert f"{tmp_path}/salesforce/B.yaml:2: favourite: unknown key; known here: " in "\n".join(said)
     assert f"{tmp_path}/salesforce/C.yaml:3: the key id stands here twice" in said
     assert said[-1].endswith("problems in the catalogue")
 

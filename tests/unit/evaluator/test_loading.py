@@ -11,6 +11,7 @@ SAMPLE = "salesforce/SF-ID-45.yaml"
 COUNT = "salesforce/SF-ID-39.yaml"
 PROPERTY = "servicenow/SNOW-INP-04.yaml"
 ROW = "servicenow/SNOW-ACL-02.yaml"
+ANY = "servicenow/SNOW-IAM-18.yaml"
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def _line_of(folder: Path, text: str) -> int:
         ("points: 4", "points: 11", "less than or equal to 10"),
         ("default: 90", "default: 5", "below the minimum"),
         ("expected: a login within the last {max_idle_days} days", "expected: within {days}", "unknown parameter"),
-        ("version: 1", "version: 1\nfavourite: yes", "Extra inputs"),
+        ("version: 1", "version: 1\nfavourite: yes", "favourite: unknown key; known here: id, version"),
     ],
 )
 def test_a_mistake_names_file_line_and_cause(folder: Path, old: str, new: str, message: str) -> None:
@@ -131,7 +132,7 @@ def test_a_framework_id_that_is_not_declared_is_refused_with_its_line(
     [
         ("id: soc2", "id: soc3", ":2: id: the file name and the id soc3 differ"),
         ("  - id: CC6.2\n", "  - id: CC6.2\n  - id: CC6.2\n", "ids.2: CC6.2 stands here twice"),
-        ("publisher:", "editor:", "editor: Extra inputs are not permitted"),
+        ("publisher:", "editor:", "editor: unknown key; known here: id, name, version, publisher"),
         ("url: https", "url: http", "url: String should match pattern"),
         ("ids:\n", "ids: [\n", "not YAML"),
     ],
@@ -151,14 +152,63 @@ def test_a_mistake_in_a_framework_is_refused_with_its_line(folder: Path, old: st
     [
         ("salesforce/SF-ID-46.yml", "not read: the files of a catalogue end in .yaml"),
         ("salesfroce/SF-ID-46.yaml", "not read: there is no product salesfroce"),
+        ("salesfroce/old/SF-ID-46.yaml", "not read: there is no product salesfroce"),
+        ("salesforce/old/SF-ID-46.yaml", "not read: salesforce has no folders in it"),
+        ("frameworks/old/SF-ID-46.yaml", "not read: frameworks has no folders in it"),
+        ("SF-ID-46.yaml", "not read: only catalogue.yaml stands here; controls stand in salesforce, servicenow"),
+        ("catalogue.yml", "not read: only catalogue.yaml stands here"),
+        ("salesforce/SF-ID-46.YAML", "not read: the files of a catalogue end in .yaml"),
     ],
 )
 def test_a_control_that_would_be_passed_over_is_refused(folder: Path, name: str, message: str) -> None:
-    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(CONTROLS / "salesforce/SF-ID-46.yaml", folder / name)
     with pytest.raises(CatalogueError) as caught:
         load(folder)
     assert str(caught.value).startswith(f"{folder / name}:1: {message}")
+
+
+@pytest.mark.parametrize("name", ["..data/SF-ID-46.yaml", "README.md", "docs/notes.txt"])
+def test_hidden_files_and_what_is_no_yaml_may_lie_in_the_folder(folder: Path, name: str) -> None:
+    """A Kubernetes volume keeps its files in a hidden folder."""
+    (folder / name).parent.mkdir(exist_ok=True)
+    shutil.copy(CONTROLS / "salesforce/SF-ID-46.yaml", folder / name)
+    assert list(load(folder).controls) == ["SF-ID-45"]
+
+
+@pytest.mark.parametrize(
+    ("control", "old", "new", "message"),
+    [
+        (
+            SAMPLE,
+            "  kind: rows\n",
+            "  kind: rows\n  key: x\n",
+            "key: unknown key; known here: kind, dataset, where, pass, ",
+        ),
+        (SAMPLE, "    minimum: 7\n", "    least: 7\n", "least: unknown key; known here: type, default, description"),
+        (COUNT, "bands:\n", "bands:\n    - {least: 0, share: 1}\n", "least: unknown key; known here: min, max, share"),
+        (PROPERTY, "from: zurich", "since_when: zurich", "since_when: unknown key; known here: from, until, value"),
+        (ANY, "      key: ", "      property: ", "property: unknown key; known here: kind, dataset, key, match, pass"),
+        (SAMPLE, "  steps:\n", "  verified: x\n  steps:\n", "verified: unknown key; known here: steps, side_effects"),
+        (SAMPLE, "    expect:\n", "    expect:\n      score: 1\n", "score: unknown key; known here: outcome, reason"),
+    ],
+)
+def test_an_unknown_key_comes_with_those_that_are_known_there(
+    folder: Path, control: str, old: str, new: str, message: str
+) -> None:
+    _take(folder, control, old, new)
+    with pytest.raises(CatalogueError) as caught:
+        load(folder)
+    assert message in str(caught.value)
+    assert "Extra inputs" not in str(caught.value)
+
+
+def test_an_unknown_key_of_the_header_has_its_line(folder: Path) -> None:
+    (folder / "catalogue.yaml").write_text("version: '1'\ngeneration: 1\nname: x\n")
+    with pytest.raises(CatalogueError) as caught:
+        load(folder)
+    wanted = f"{folder}/catalogue.yaml:3: name: unknown key; known here: version, generation"
+    assert str(caught.value) == wanted
 
 
 def test_a_key_that_stands_twice_is_refused(folder: Path) -> None:

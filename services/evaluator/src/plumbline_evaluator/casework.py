@@ -47,12 +47,9 @@ def run_cases(control: Control) -> Iterator[CaseFailure]:
             yield CaseFailure(control.id, "-", f"has no case that gives {outcome}")
 
 
-def _run(plan: ProductPlan, control: Control, case: Case) -> Iterator[str]:
-    try:
-        tables = _tables(control, case.given)
-    except ValueError as error:
-        yield str(error)
-        return
+def judge(plan: ProductPlan, control: Control, case: Case) -> tuple[ControlResult, list[str]]:
+    """What the case's data gives, and the ids of the exposed entities. Raises ValueError when the data is no data."""
+    tables = _tables(control, case.given)
     evaluation = Evaluation(plan, {control.id: ""}, {control.id: case.params})
     items: list[ExposedEntities | ControlResult] = []
     for summary, rows in tables:
@@ -60,6 +57,15 @@ def _run(plan: ProductPlan, control: Control, case: Case) -> Iterator[str]:
     items += evaluation.conclude(summary for summary, _ in tables)
     result = next(item for item in items if isinstance(item, ControlResult))
     listed = sorted(entity.id for item in items if isinstance(item, ExposedEntities) for entity in item.entities)
+    return result, listed
+
+
+def _run(plan: ProductPlan, control: Control, case: Case) -> Iterator[str]:
+    try:
+        result, listed = judge(plan, control, case)
+    except ValueError as error:
+        yield str(error)
+        return
     yield from _differences(case, result, listed)
 
 

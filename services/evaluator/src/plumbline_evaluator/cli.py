@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from textwrap import shorten
 from typing import Annotated
 
 import typer
@@ -205,15 +206,37 @@ def _console() -> Console:
     return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
 
 
-def _print(source: SnapshotSource, catalogue: Catalogue, results: list[ControlResult]) -> None:
-    completed, total = source.completed, score(results)
-    table = Table("control", "outcome", "points", "what was found")
+_TITLE_WIDTH, _OTHER_WIDTH = 40, 52
+"""In characters: the widest title; what control, outcome, points and the lines between take at most."""
+
+
+def _title_width(width: int) -> int:
+    return min(_TITLE_WIDTH, width // 5)
+
+
+def _found(result: ControlResult, width: int) -> str:
+    """What was found, led by the reason of an UNKNOWN, cut after about three lines of its column."""
+    text = f"{result.reason}: {result.explanation}" if result.reason else result.explanation
+    return shorten(text, max(120, 3 * (width - _title_width(width) - _OTHER_WIDTH)), placeholder=" …")
+
+
+def _table(catalogue: Catalogue, results: list[ControlResult], width: int) -> Table:
+    """The results, those that cost most points first."""
+    table = Table("control", "outcome", "points")
+    table.add_column("title", max_width=_title_width(width))
+    table.add_column("what was found", overflow="fold")
     for result in sorted(results, key=lambda result: (result.points - result.max_points, result.control_id)):
         outcome = f"[{_COLOURS[result.outcome]}]{result.outcome}[/]"
         title = escape(catalogue.controls[result.control_id].title)
-        table.add_row(result.control_id, outcome, f"{result.points:g}/{result.max_points:g}", title)
+        points = f"{result.points:g}/{result.max_points:g}"
+        table.add_row(result.control_id, outcome, points, title, escape(_found(result, width)))
+    return table
+
+
+def _print(source: SnapshotSource, catalogue: Catalogue, results: list[ControlResult]) -> None:
+    completed, total = source.completed, score(results)
     console = _console()
-    console.print(table)
+    console.print(_table(catalogue, results, console.width))
     console.print(
         f"{completed.tenant}/{completed.instance} ({completed.product}), "
         f"read {completed.started_at:%Y-%m-%d %H:%M} UTC",

@@ -7,6 +7,7 @@ from pathlib import Path
 from plumbline_contracts.documents import Document, DocumentError, Place, read_document
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from plumbline_evaluator.catalogue.mistakes import mistakes
 from plumbline_evaluator.catalogue.model import Control
 
 
@@ -63,7 +64,7 @@ def load_frameworks(folder: Path, problems: list[str]) -> Frameworks:
         except DocumentError as error:
             problems.append(str(error))
         except ValidationError as error:
-            problems += [document.at(entry["loc"], entry["msg"]) for entry in error.errors(include_url=False)]
+            problems += [document.at(place, message) for place, message in mistakes(error, Framework)]
         else:
             problems += _inconsistencies(framework, document)
             declared[framework.id] = frozenset(reference.id for reference in framework.ids)

@@ -13,9 +13,11 @@ from plumbline_contracts.events import ControlDefinition, Product
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from plumbline_evaluator.catalogue.frameworks import Frameworks, load_frameworks
+from plumbline_evaluator.catalogue.mistakes import mistakes
 from plumbline_evaluator.catalogue.model import Control
 from plumbline_evaluator.judging.plan import PlanError, ProductPlan, build_plan
 
+HEADER = "catalogue.yaml"
 FRAMEWORKS = "frameworks"
 """The folder beside the products' that says which frameworks and ids a control may name."""
 
@@ -89,7 +91,7 @@ def control_digest(control: Control) -> str:
 
 def load(folder: Path) -> Catalogue:
     """The catalogue in `folder`, compiled. Raises CatalogueError with every problem found."""
-    header = _load_header(folder / "catalogue.yaml")
+    header = _load_header(folder / HEADER)
     problems = list(_strangers(folder))
     frameworks = load_frameworks(folder / FRAMEWORKS, problems)
     sources = _sources(folder, frameworks, problems)
@@ -104,13 +106,26 @@ def load(folder: Path) -> Catalogue:
 
 
 def _strangers(folder: Path) -> Iterator[str]:
-    """Files that look as if they were of the catalogue and would not be read."""
-    places = (*Product, FRAMEWORKS)
-    for path in sorted([*folder.glob("[!.]*/[!.]*.yml"), *folder.glob("[!.]*/[!.]*.yaml")]):
-        if path.parent.name not in places:
-            yield f"{path}:1: not read: there is no product {path.parent.name}; the folders are {', '.join(places)}"
-        elif path.suffix == ".yml":
-            yield f"{path}:1: not read: the files of a catalogue end in .yaml"
+    """YAML files that look as if they were of the catalogue and would not be read; hidden ones are nobody's."""
+    for path in sorted({*folder.glob("*/*"), *folder.rglob("*")}):
+        place = path.relative_to(folder)
+        is_hidden = any(part.startswith(".") for part in place.parts)
+        if path.suffix.lower() in (".yml", ".yaml") and not is_hidden and (reason := _why_not_read(place)):
+            yield f"{path}:1: not read: {reason}"
+
+
+def _why_not_read(place: Path) -> str | None:
+    """Why a YAML file at this place in the catalogue's folder is not read; None when it is."""
+    folders = (*Product, FRAMEWORKS)
+    if place == Path(HEADER):
+        return None
+    if len(place.parts) == 1:
+        return f"only {HEADER} stands here; controls stand in {', '.join(Product)}, frameworks in {FRAMEWORKS}"
+    if place.parts[0] not in folders:
+        return f"there is no product {place.parts[0]}; the folders are {', '.join(folders)}"
+    if len(place.parts) > 2:
+        return f"{place.parts[0]} has no folders in it"
+    return None if place.suffix == ".yaml" else "the files of a catalogue end in .yaml"
 
 
 def _sources(folder: Path, frameworks: Frameworks, problems: list[str]) -> "dict[str, _Source]":
@@ -143,11 +158,14 @@ def _plans(
 
 def _load_header(path: Path) -> CatalogueFile:
     try:
-        return CatalogueFile.model_validate(read_document(path).content)
+        document = read_document(path)
     except DocumentError as error:
         raise CatalogueError([f"{error}; is {path.parent} the folder of the catalogue?"]) from error
+    try:
+        return CatalogueFile.model_validate(document.content)
     except ValidationError as error:
-        raise CatalogueError([f"{path}: expected `version` and `generation`: {error}"]) from error
+        problems = [document.at(place, message) for place, message in mistakes(error, CatalogueFile)]
+        raise CatalogueError(problems) from error
 
 
 def _conflicts(source: "_Source", sources: "dict[str, _Source]") -> Iterator[str]:
@@ -180,7 +198,7 @@ class _Source:
         try:
             return cls(Control.model_validate(document.content), document)
         except ValidationError as error:
-            problems = [document.at(entry["loc"], entry["msg"]) for entry in error.errors(include_url=False)]
+            problems = [document.at(place, message) for place, message in mistakes(error, Control)]
             raise CatalogueError(problems) from error
 
     @property

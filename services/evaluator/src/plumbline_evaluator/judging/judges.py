@@ -23,7 +23,7 @@ from plumbline_evaluator.catalogue.model import CountCheck, DocumentCheck, Prope
 from plumbline_evaluator.expressions import Expression
 from plumbline_evaluator.judging.plan import Leaf
 from plumbline_evaluator.judging.presence import FieldReader
-from plumbline_evaluator.judging.verdicts import Verdict, decided
+from plumbline_evaluator.judging.verdicts import Verdict, decided, explained, sentence
 
 Params = Mapping[str, JsonValue]
 Emit = Callable[[str, ExposedEntity], None]
@@ -34,12 +34,20 @@ _REASON_OF_STATE = {
     DatasetState.TRUNCATED: UnknownReason.TRUNCATED,
 }
 _SHOWN_CHARACTERS = 300
+_BOOLEANS = ("true", "false")
 
 
 def shown(value: JsonValue) -> str:
     """A value as a sentence shows it, cut at 300 characters."""
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
+    if isinstance(value, list):
+        text = ", ".join(map(shown, value))
+    else:
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+    return (text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…") or "(empty)"
+
+
+def _pairs(values: Mapping[str, JsonValue], separator: str) -> str:
+    return separator.join(f"{name} = {shown(value)}" for name, value in values.items() if value is not None)
 
 
 def unreadable(schema: DatasetSchema, summary: DatasetSummary) -> Verdict:
@@ -95,7 +103,7 @@ class Judge(ABC):
             read_at=summary.read_at,
             observed=observed,
         )
-        text = "; ".join(f"{name} = {shown(value)}" for name, value in observed.items()) or None
+        text = _pairs(observed, "; ") or None
         return Verdict(
             **{
                 **vars(verdict),
@@ -122,8 +130,10 @@ class Judge(ABC):
         expressions = [self.leaf.passes, self.leaf.where, *(band for band, _ in self.leaf.partial)]
         return frozenset().union(*(expression.fields for expression in expressions if expression))
 
-    def _truncated(self, what: str) -> Verdict:
-        text = f"{what} was read in part only, so this cannot be decided; the rows that were read do not prove it."
+    def _truncated(self, name: str) -> Verdict:
+        """UNKNOWN, because `name` may be among the rows that could not be read."""
+        source = self.leaf.dataset.source
+        text = f"{source} was read in part only, without {name}; whether that is absent cannot be decided."
         return Verdict(Outcome.UNKNOWN, text, reason=UnknownReason.TRUNCATED)
 
     def _values(self, *expressions: Expression | None) -> dict[str, JsonValue]:
@@ -134,11 +144,15 @@ class Judge(ABC):
         return found
 
 
-def _absent(outcome: Outcome, what: str) -> Verdict:
+def _absent(outcome: Outcome, found: str, expected: str) -> Verdict:
+    """The verdict that a control states for what is not there; `found` says that it is not."""
     if outcome is Outcome.UNKNOWN:
-        text = f"{what} is absent, and no value in force is documented for that."
+        text = f"{sentence(found)}, and what is in force then is not documented."
         return Verdict(outcome, text, reason=UnknownReason.MISSING_FIELD)
-    return Verdict(outcome, f"{what} is absent.", share=1.0 if outcome is Outcome.PASS else 0.0)
+    if outcome is Outcome.NOT_APPLICABLE:
+        return Verdict(outcome, f"{sentence(found)}, so this control does not apply here.")
+    share = 1.0 if outcome is Outcome.PASS else 0.0
+    return Verdict(outcome, explained(share, found, expected), share=share)
 
 
 class SingleJudge(Judge):
@@ -168,41 +182,51 @@ class SingleJudge(Judge):
         names = check.observed if isinstance(check, DocumentCheck) and check.observed else sorted(self.named_fields)
         return {name: self._row.get(name) for name in names}
 
-    def _what(self) -> str:
-        check = self.leaf.check
+    def _name(self) -> str:
+        """The document or, as people know it, the row: its own name if seen, else the sub-check's or the key."""
+        check, entity = self.leaf.check, self.leaf.dataset.entity
         if not isinstance(check, RowCheck):
             return self.leaf.dataset.source
-        return f"{self.leaf.dataset.source} {check.key or ', '.join(check.match.values())}"
+        seen = self._row.get(entity.name) if self._row and entity else None
+        return shown(seen or self.leaf.name or check.key or ", ".join(check.match.values()))
+
+    def _what(self) -> str:
+        source = self.leaf.dataset.source
+        return f"{self._name()} in {source}" if isinstance(self.leaf.check, RowCheck) else source
+
+    def _found(self) -> str:
+        where = f"for {self._what()}" if isinstance(self.leaf.check, RowCheck) else f"in {self._what()}"
+        return f"found {_pairs(self._evidence(), ' and ')} {where}"
 
     def _conclude(self, summary: DatasetSummary) -> Verdict:
         check = self.leaf.check
         assert isinstance(check, DocumentCheck | RowCheck)
         if self._row is None:
             return (
-                self._truncated(self.leaf.dataset.source)
+                self._truncated(self._name())
                 if summary.state is DatasetState.TRUNCATED
-                else _absent(check.absent, self._what())
+                else _absent(check.absent, f"found no {self._what()}", self.expected)
             )
         data = self._values(self.leaf.passes, *(band for band, _ in self.leaf.partial))
         unusable = FieldReader(self.leaf.dataset, self.named_fields).read(self._row, data)
         if unusable:
             text = f"{self._what()} was read without a usable {', '.join(unusable)}."
             return Verdict(Outcome.UNKNOWN, text, reason=UnknownReason.MISSING_FIELD)
-        return judge_values(self.leaf, self.leaf.language.activation(data), self._what(), self.expected)
+        return judge_values(self.leaf, self.leaf.language.activation(data), self._found(), self.expected)
 
 
-def judge_values(leaf: Leaf, activation: Any, what: str, expected: str) -> Verdict:  # noqa: ANN401 - CEL's object
+def judge_values(leaf: Leaf, activation: Any, found: str, expected: str) -> Verdict:  # noqa: ANN401 - CEL's object
     """PASS, a band, or FAIL of one set of values; UNKNOWN when the expression cannot be evaluated."""
     for expression, share in [(leaf.passes, 1.0), *leaf.partial]:
         assert expression is not None
         holds = expression.holds(activation)
         if holds is None:
-            text = f"{what}: `{expression.text}` could not be evaluated: {expression.why_not(activation)}."
+            why = expression.why_not(activation)
+            text = f"{sentence(found)}, but `{expression.text}` could not be evaluated: {why}."
             return Verdict(Outcome.UNKNOWN, text, reason=UnknownReason.EXPRESSION_ERROR)
         if holds:
-            as_expected = "is as expected" if share == 1 else "is partly as expected"
-            return Verdict(decided(share), f"{what} {as_expected}: {expected}.", share=share)
-    return Verdict(Outcome.FAIL, f"{what} is not as expected: {expected}.")
+            return Verdict(decided(share), explained(share, found, expected), share=share)
+    return Verdict(Outcome.FAIL, explained(0, found, expected))
 
 
 class PropertyJudge(Judge):
@@ -236,17 +260,18 @@ class PropertyJudge(Judge):
             return Verdict(Outcome.UNKNOWN, text, reason=UnknownReason.MISSING_FIELD)
         present = [text for text in texts if text or check.type != "int"]
         if not present:
-            return (
-                self._truncated(f"sys_properties ({check.property} was not among the readable rows)")
-                if summary.state is DatasetState.TRUNCATED
-                else self._judge_absent()
-            )
-        verdicts = [self._judge_text(text, f"{check.property} = {shown(text)}") for text in dict.fromkeys(present)]
+            return self._truncated(check.property) if summary.state is DatasetState.TRUNCATED else self._judge_absent()
+        verdicts = [self._judge_text(text, self._found(text)) for text in dict.fromkeys(present)]
         worst = min(verdicts, key=lambda verdict: (verdict.share, verdict.outcome is Outcome.UNKNOWN))
         if len(verdicts) == 1:
             return worst
         text = f"{check.property} has {len(present)} rows with different values; the worst counts. {worst.explanation}"
         return replace(worst, explanation=text)
+
+    def _found(self, text: str) -> str:
+        """One value as it stands there and, where its text leaves that open, as what it counts."""
+        counts = ", which counts as false" if self._check.type == "bool" and text.lower() not in _BOOLEANS else ""
+        return f"found {self._check.property} = {shown(text)}{counts}"
 
     def _judge_absent(self) -> Verdict:
         check, absent = self._check, self._check.absent
@@ -258,16 +283,17 @@ class PropertyJudge(Judge):
             if self._is_within(band.since, band.until):
                 value, outcome = band.value, band.outcome
                 break
+        found = f"the property {check.property} is absent"
         if outcome is not None:
-            return _absent(outcome, f"The property {check.property}")
+            return _absent(outcome, found, self.expected)
         assert value is not None
-        return self._judge_text(value, f"{check.property} is absent; {shown(value) or 'an empty value'} is in force")
+        return self._judge_text(value, f"{found}, so {shown(value)} is in force")
 
     def _is_within(self, since: str | None, until: str | None) -> bool:
         rank = self.release_rank or 0
         return (since is None or rank >= self._ranks[since]) and (until is None or rank < self._ranks[until])
 
-    def _judge_text(self, text: str, what: str) -> Verdict:
+    def _judge_text(self, text: str, found: str) -> Verdict:
         value: JsonValue = text
         if self._check.type == "bool":
             value = text.strip().lower() == "true"
@@ -275,10 +301,10 @@ class PropertyJudge(Judge):
             try:
                 value = int(text)
             except ValueError:
-                message = f"{what} is not a number."
+                message = f"{sentence(found)}, which is not a number."
                 return Verdict(Outcome.UNKNOWN, message, reason=UnknownReason.MISSING_FIELD)
         data = {"value": value, **self._values(self.leaf.passes)}
-        return judge_values(self.leaf, self.leaf.language.activation(data), what, self.expected)
+        return judge_values(self.leaf, self.leaf.language.activation(data), found, self.expected)
 
 
 class PopulationJudge(Judge):
@@ -345,18 +371,20 @@ class RowsJudge(PopulationJudge):
 
     def _conclude(self, summary: DatasetSummary) -> Verdict:
         counted, source = self._counted(), self.leaf.dataset.source
-        seen = f"{self.compliant} of {self.total} comply: {self.expected}."
+        seen = f"{self.compliant} of {_rows(self.total)} of {source} {_comply(self.compliant, self.total)}"
         if summary.state is DatasetState.TRUNCATED and (self.compliant or not self.total):
-            text = f"{source} was read in part only; of what was read, {seen}"
+            text = f"{source} was read in part only; of what was read, {seen}; expected of each: {self.expected}."
             return replace(counted, explanation=text, reason=UnknownReason.TRUNCATED)
         if not self.total:
             return self._nobody()
         if self.unjudged == self.total:
-            text = f"None of {self.total} rows of {source} could be judged: fields are missing."
+            text = f"0 of {_rows(self.total)} of {source} could be judged: fields are missing."
             return replace(counted, explanation=text, reason=UnknownReason.MISSING_FIELD)
-        unjudged = f" {self.unjudged} of them could not be judged and count as not compliant." if self.unjudged else ""
+        verb = "counts" if self.unjudged == 1 else "count"
+        unjudged = f" {self.unjudged} of them could not be judged and {verb} as not compliant." if self.unjudged else ""
         share = self.compliant / self.total
-        return replace(counted, outcome=decided(share), explanation=seen + unjudged, share=share)
+        text = explained(share, seen, self.expected, of="each") + unjudged
+        return replace(counted, outcome=decided(share), explanation=text, share=share)
 
     def _nobody(self) -> Verdict:
         check = self.leaf.check
@@ -365,6 +393,14 @@ class RowsJudge(PopulationJudge):
         share = 1.0 if check.absent is Outcome.PASS else 0.0
         reason = UnknownReason.MISSING_FIELD if check.absent is Outcome.UNKNOWN else None
         return Verdict(check.absent, text, share=share, reason=reason, compliant=0, total=0)
+
+
+def _rows(count: int, which: str = "") -> str:
+    return f"{count or 'no'} {which}row{'' if count == 1 else 's'}"
+
+
+def _comply(compliant: int, total: int) -> str:
+    return "complies" if 1 in (compliant, total) else "comply"
 
 
 class CountJudge(PopulationJudge):
@@ -406,21 +442,23 @@ class CountJudge(PopulationJudge):
         return {self._share(edge) for edge in edges}
 
     def _conclude(self, summary: DatasetSummary) -> Verdict:
-        source, seen = self.leaf.dataset.source, f"{self.total} found; expected {self.expected}."
+        source = self.leaf.dataset.source
+        found = f"found {_rows(self.total, 'matching ')} in {source}"
         if summary.state is DatasetState.TRUNCATED and self._reachable(self.total) != {self._share(self.total)}:
-            text = f"{source} was read in part only; {seen}"
+            text = f"{source} was read in part only; of what was read, {found}; expected: {self.expected}."
             return Verdict(Outcome.UNKNOWN, text, reason=UnknownReason.TRUNCATED, total=self.total)
         if self.total and self.unjudged == self.total:
-            text = f"None of {self.total} rows of {source} could be judged: fields are missing."
+            text = f"0 of {_rows(self.total)} of {source} could be judged: fields are missing."
             return Verdict(Outcome.UNKNOWN, text, reason=UnknownReason.MISSING_FIELD, total=self.total)
         share = min(self._share(count) for count in range(self.total - self.unjudged, self.total + 1))
         if share == 1:
-            return Verdict(Outcome.PASS, seen, share=1.0, total=self.total)
+            return Verdict(Outcome.PASS, explained(share, found, self.expected), share=1.0, total=self.total)
         for entity in self._waiting:
             self._publish(self.leaf.control, entity)
+        undecided = f" Of these, {self.unjudged} may not match; the worst number counts." if self.unjudged else ""
         return Verdict(
             decided(share),
-            seen,
+            explained(share, found, self.expected) + undecided,
             share=share,
             total=self.total,
             exposed=self.total,

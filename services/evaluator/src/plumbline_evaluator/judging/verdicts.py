@@ -1,7 +1,7 @@
 """What judging gives, before it becomes a ControlResult, and how verdicts of sub-checks combine."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from plumbline_contracts.events import Evidence, Outcome, UnknownReason
 
@@ -33,6 +33,24 @@ def decided(share: float) -> Outcome:
     return Outcome.PARTIAL if share > 0 else Outcome.FAIL
 
 
+def sentence(text: str) -> str:
+    """`text` with its first letter in upper case."""
+    return text[:1].upper() + text[1:]
+
+
+def explained(share: float, found: str, expected: str, of: str = "") -> str:
+    """A sentence of what was found and what is expected (`of` whom, if of several).
+
+    `found` is a clause that begins in lower case and names the thing and its value: "found x = 1 in Settings".
+    """
+    if share >= 1:
+        wanted = f"{of}: {expected}" if of else expected
+        is_said = expected.casefold() in found.casefold().split()
+        return f"As expected: {found}." if is_said else f"As expected: {found} ({wanted})."
+    lead = f"Partly as expected: {found}" if share > 0 and not of else sentence(found)
+    return f"{lead}; expected of {of}: {expected}." if of else f"{lead}; expected: {expected}."
+
+
 def _deciding(parts: Sequence[tuple[str, Verdict]], outcome: Outcome) -> list[tuple[str, Verdict]]:
     return [(name, verdict) for name, verdict in parts if verdict.outcome is outcome]
 
@@ -53,7 +71,13 @@ def combine_any(parts: Sequence[tuple[str, Verdict]]) -> Verdict:
         if found := _deciding(asked, outcome):
             share = 0.0 if outcome is Outcome.UNKNOWN else max(verdict.share for _, verdict in found)
             return _combined(parts, outcome, share, found)
-    return _combined(parts, Outcome.FAIL if asked else Outcome.NOT_APPLICABLE, 0.0, asked or parts)
+    failed = _combined(parts, Outcome.FAIL if asked else Outcome.NOT_APPLICABLE, 0.0, asked or parts)
+    return replace(failed, explanation=f"{failed.explanation} One of them would do.") if len(asked) > 1 else failed
+
+
+def _named(name: str, text: str) -> str:
+    """A part's text, led by the part's name unless it says it."""
+    return text if name in text else f"{name}: {text}"
 
 
 def _combined(
@@ -64,7 +88,7 @@ def _combined(
         outcome=outcome,
         share=share,
         reason=first.reason if outcome is Outcome.UNKNOWN else None,
-        explanation=" ".join(f"{name}: {verdict.explanation}" for name, verdict in deciding),
+        explanation=" ".join(_named(name, verdict.explanation) for name, verdict in deciding),
         exposed=sum(verdict.exposed for _, verdict in parts),
         exposed_listed=sum(verdict.exposed_listed for _, verdict in parts),
         exposed_digest=next((v.exposed_digest for _, v in parts if v.exposed_digest), None),
