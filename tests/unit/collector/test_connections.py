@@ -163,3 +163,28 @@ def test_insights_may_stand_bare(tmp_path: Path, written: str, meant: str) -> No
     file = tmp_path / "connections.yaml"
     file.write_text(GOOD.rstrip() + f"\n    insights: {written}\n")
     assert connections.load(file)[0].insights == meant
+
+
+CONTROLS = {"SF-ID-45": {"params": {"max_idle_days": {"type": "int", "minimum": 7, "maximum": 3650}}}}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ("{SF-ID-45: {max_idle_days: 60}}", None),
+        ("{SF-ID-45: {max_idle_days: -1}}", "SF-ID-45.max_idle_days: -1 is below the minimum of 7"),
+        ("{SF-ID-45: {zzz: 3}}", "SF-ID-45.zzz: SF-ID-45 has no such parameter; it has max_idle_days"),
+        ("{NOPE: {x: 1}}", "NOPE: the catalogue has no such control"),
+    ],
+)
+def test_parameters_are_held_against_the_catalogue(tmp_path: Path, parameters: str, expected: str | None) -> None:
+    file = tmp_path / "connections.yaml"
+    file.write_text(GOOD.replace("{SF-ID-45: {max_idle_days: 60}}", parameters))
+    problems = connections.parameter_problems(file, CONTROLS)
+    line = next(n for n, text in enumerate(GOOD.splitlines(), start=1) if "parameters" in text)
+    if expected is None:
+        assert problems == []
+    else:
+        (problem,) = problems
+        assert problem.startswith(f"{file}:{line}: connections.0.parameters.")
+        assert problem.endswith(expected)

@@ -185,7 +185,12 @@ def test_hidden_files_and_what_is_no_yaml_may_lie_in_the_folder(folder: Path, na
             "  kind: rows\n  key: x\n",
             "key: unknown key; known here: kind, dataset, where, pass, ",
         ),
-        (SAMPLE, "    minimum: 7\n", "    least: 7\n", "least: unknown key; known here: type, default, description"),
+        (
+            SAMPLE,
+            "    minimum: 7\n",
+            "    least: 7\n",
+            "least: unknown key; known here: type, minimum, maximum, choices, default, description",
+        ),
         (COUNT, "bands:\n", "bands:\n    - {least: 0, share: 1}\n", "least: unknown key; known here: min, max, share"),
         (PROPERTY, "from: zurich", "since_when: zurich", "since_when: unknown key; known here: from, until, value"),
         (ANY, "      key: ", "      property: ", "property: unknown key; known here: kind, dataset, key, match, pass"),

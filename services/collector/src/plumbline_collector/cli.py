@@ -128,8 +128,12 @@ def _remark(summary: DatasetSummary) -> str:
 
 @app.command()
 def lint(connections_file: ConnectionsFile) -> None:
-    """Check the connections file; send nothing."""
-    typer.echo(f"{len(_load(connections_file))} connections are well-formed")
+    """Check the connections file, and its parameters against the control catalogue; send nothing."""
+    found = _load(connections_file)
+    problems = connections.parameter_problems(connections_file, _index()["controls"])
+    if problems:
+        raise _fail("\n".join(problems))
+    typer.echo(f"{len(found)} connections are well-formed")
 
 
 @app.command()
@@ -217,12 +221,16 @@ def _missing_line(
     }
 
 
+def _index() -> dict[str, Any]:
+    """The generated index of the control catalogue."""
+    path = data_folder() / "generated" / "control-index.json"
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
 def _controls_reading(product: str, dataset: str, field: str | None) -> list[tuple[str, float]]:
     """The controls that read a dataset (or one field of it) and their points, from the generated index."""
-    path = data_folder() / "generated" / "control-index.json"
-    if not path.is_file():
-        return []
-    index = json.loads(path.read_text(encoding="utf-8"))
+    index = _index()
     fields = index["datasets"].get(product, {}).get(dataset, {})
     named = fields.get(field, []) if field else [control for controls in fields.values() for control in controls]
     return [(control, index["controls"][control]["points"]) for control in sorted(set(named))]

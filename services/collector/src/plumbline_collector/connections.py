@@ -2,13 +2,14 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from plumbline_contracts.documents import DocumentError, read_document
 from plumbline_contracts.events import Identifier, Insights, Product
+from plumbline_contracts.parameters import ParameterSchema
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -238,6 +239,35 @@ def load(path: Path) -> list[Connection]:
     if problems:
         raise ConnectionsError(problems)
     return list(found.values())
+
+
+def parameter_problems(path: Path, controls: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the parameters in a well-formed file, each with file and line.
+
+    `controls` is that part of the generated index. A running collector does not ask: it may know another catalogue
+    than the evaluator, which makes a control with a wrong parameter UNKNOWN.
+    """
+    document, problems = read_document(path), []
+    for number, entry in enumerate(document.content["connections"]):
+        for control, given in (entry.get("parameters") or {}).items():
+            for name, problem in _wrong(control, given, controls):
+                problems.append(document.at(("connections", number, "parameters", control, *name), problem))
+    return problems
+
+
+def _wrong(
+    control: str, given: Mapping[str, Any], controls: Mapping[str, Any]
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The key in `given` (none for the control itself) and what is wrong there."""
+    if control not in controls:
+        yield (), "the catalogue has no such control"
+        return
+    known = controls[control]["params"]
+    for name, value in given.items():
+        if name not in known:
+            yield (name,), f"{control} has no such parameter; it has {', '.join(known) or 'none'}"
+        elif problem := ParameterSchema.model_validate(known[name]).problem_with(value):
+            yield (name,), problem
 
 
 def _clashes(connection: Connection, others: Iterable[Connection]) -> Iterator[tuple[str, str]]:

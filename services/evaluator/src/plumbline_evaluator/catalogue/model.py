@@ -3,6 +3,7 @@
 from typing import Annotated, Literal, Self
 
 from plumbline_contracts.events import Effort, Identifier, Outcome, Product, Remediation, Severity, UnknownReason
+from plumbline_contracts.parameters import ParameterSchema
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 Category = Literal["Identity", "Apps", "Data", "Device", "Infrastructure"]
@@ -25,38 +26,11 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
-class Param(Spec):
+class Param(ParameterSchema):
     """A threshold or list that an operator may set per instance, within bounds."""
 
-    type: Literal["int", "bool", "string", "string_list"]
     default: JsonValue
     description: str
-    minimum: int | None = None
-    maximum: int | None = None
-    choices: list[str] | None = None
-
-    def problem_with(self, value: JsonValue) -> str | None:
-        """What is wrong with `value`, or None when it is allowed."""
-        if not self._is_of_type(value):
-            return f"expected {self.type}, got {value!r}"
-        if self.minimum is not None and isinstance(value, int) and value < self.minimum:
-            return f"{value} is below the minimum of {self.minimum}"
-        if self.maximum is not None and isinstance(value, int) and value > self.maximum:
-            return f"{value} is above the maximum of {self.maximum}"
-        if self.choices is not None and value not in self.choices:
-            return f"{value!r} is none of {', '.join(self.choices)}"
-        return None
-
-    def _is_of_type(self, value: JsonValue) -> bool:
-        match self.type:
-            case "int":
-                return isinstance(value, int) and not isinstance(value, bool)
-            case "bool":
-                return isinstance(value, bool)
-            case "string":
-                return isinstance(value, str)
-            case "string_list":
-                return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
     @model_validator(mode="after")
     def _default_is_allowed(self) -> Self:
