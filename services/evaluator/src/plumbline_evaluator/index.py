@@ -23,7 +23,7 @@ def _schema(param: Param) -> dict[str, Any]:
 
 
 def build_index(catalogue: Catalogue) -> Index:
-    """`controls`: id to title, points and parameters; `datasets`: product to dataset to field to permission and control ids."""
+    """`controls`: id to title, points, parameters; `datasets`: product to dataset to field to control ids."""
     fields: dict[str, dict[str, dict[str, set[str]]]] = {}
     for plan in catalogue.plans.values():
         for compiled in plan.controls:
