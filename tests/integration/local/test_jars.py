@@ -59,9 +59,11 @@ def test_a_mirror_gives_the_jars_once(lock: Path, tmp_path: Path, monkeypatch: p
     told: list[str] = []
     jars = classpath(lock, cache, told.append)
     assert [jar.read_bytes() for jar in jars] == list(CONTENT.values())
-    assert told
+    assert "once, about 45 MB" in told[0]
     monkeypatch.setenv(REGISTRY_VARIABLE, "http://127.0.0.1:9")
-    assert classpath(lock, cache) == jars
+    told.clear()
+    assert classpath(lock, cache, told.append) == jars
+    assert told == []
     assert [entry.name for entry in cache.iterdir()] == ["org"]
 
 

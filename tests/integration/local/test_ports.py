@@ -2,9 +2,12 @@
 
 import os
 import socket
+from pathlib import Path
 
 import pytest
+from plumbline_local.plan import StackError
 from plumbline_local.ports import Ports, PortsTakenError
+from plumbline_local.stack import Stack
 
 from tests.polling import free_port_base
 
@@ -29,3 +32,11 @@ def test_the_simulators_ports_do_not_matter_without_them() -> None:
     ports = Ports(free_port_base())
     with socket.create_server(("127.0.0.1", ports.salesforce)):
         ports.refuse_taken(simulators=False)
+
+
+def test_a_start_that_fetches_nothing_does_not_speak_of_it(tmp_path: Path) -> None:
+    ports, told = Ports(free_port_base()), list[str]()
+    with socket.create_server(("127.0.0.1", ports.kafka)), pytest.raises(StackError, match="kafka"):
+        Stack(tmp_path / "home").up(None, ports.base, simulators=True, users=None, tell=told.append)
+    assert told
+    assert not [line for line in told if "fetch" in line]

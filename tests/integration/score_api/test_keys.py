@@ -3,23 +3,44 @@
 import os
 import stat
 import subprocess
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from plumbline_score_api.keys.schemas import Caller
+from plumbline_score_api.keys.repository import KeyRepository
+from plumbline_score_api.keys.schemas import ApiKey, Caller
 
 from tests.integration.parts import BIN
-from tests.integration.score_api.in_process import ALL_ROLES
+from tests.integration.score_api.events import status
+from tests.integration.score_api.in_process import ALL_ROLES, projection_into
 from tests.integration.score_api.stage import Stage
 from tests.polling import free_port
 
 
+def _done(stage: Stage, *arguments: str, columns: int = 200) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PLUMBLINE_MONGODB_URL": stage.mongodb_url, "COLUMNS": str(columns)}
+    return subprocess.run([BIN / "score-api", *arguments], env=env, capture_output=True, text=True, timeout=60)
+
+
 def _run(stage: Stage, *arguments: str, code: int = 0) -> str:
-    env = {**os.environ, "PLUMBLINE_MONGODB_URL": stage.mongodb_url, "COLUMNS": "200"}
-    done = subprocess.run([BIN / "score-api", *arguments], env=env, capture_output=True, text=True, timeout=60)
+    done = _done(stage, *arguments)
     assert done.returncode == code, done.stderr
     return done.stdout + done.stderr
+
+
+def _made(stage: Stage, tenant: str = "contoso", *more: str) -> str:
+    """A new key, which stands alone on the standard output."""
+    done = _done(stage, "keys", "create", f"--tenant={tenant}", "--name=siem", *more)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def _key_id(stage: Stage, tenant: str, key_id: str) -> str:
+    """Keep a key of this id."""
+    now = datetime.now(UTC)
+    key = ApiKey(key_id=key_id, secret_hash="", tenant=tenant, name="x", roles=frozenset(), created_at=now)
+    stage.ask(lambda database, _: KeyRepository(database).insert(tenant, key))
+    return key_id
 
 
 def _opens(stage: Stage, key: str) -> str | None:
@@ -35,7 +56,7 @@ def _ended_at(stage: Stage, key_id: str) -> datetime:
 
 
 def test_a_printed_key_opens_its_tenant_with_its_roles(stage: Stage) -> None:
-    key = _run(stage, "keys", "create", "--tenant=contoso", "--name=siem").strip()
+    key = _made(stage)
     assert _opens(stage, key) == "contoso"
     caller = stage.ask(lambda _, services: services.keys.authenticate(key))
     assert caller.roles == {"SecureScore.Read"}
@@ -59,7 +80,7 @@ def test_a_written_key_is_private_and_is_made_once(stage: Stage, tmp_path: Path)
 
 
 def test_a_list_shows_no_secret_and_no_other_tenant(stage: Stage) -> None:
-    key = _run(stage, "keys", "create", "--tenant=contoso", "--name=siem").strip()
+    key = _made(stage)
     _run(stage, "keys", "create", "--tenant=fabrikam", "--name=theirs")
     shown = _run(stage, "keys", "list", "--tenant=contoso")
     assert key.split("_")[1] in shown
@@ -69,7 +90,7 @@ def test_a_list_shows_no_secret_and_no_other_tenant(stage: Stage) -> None:
 
 
 def test_a_revoked_key_opens_nothing(stage: Stage) -> None:
-    key = _run(stage, "keys", "create", "--tenant=contoso", "--name=siem").strip()
+    key = _made(stage)
     key_id = key.split("_")[1]
     assert "has no key" in _run(stage, "keys", "revoke", "--tenant=fabrikam", key_id, code=1)
     assert _opens(stage, key) == "contoso"
@@ -93,9 +114,42 @@ def test_wrong_arguments_are_told(stage: Stage, arguments: tuple[str, ...], told
     assert stage.count("keys") == 0
 
 
+@pytest.mark.parametrize("columns", [20, 40, 80])
+def test_an_id_is_whole_on_any_terminal(stage: Stage, columns: int) -> None:
+    key_id = _made(stage).split("_")[1]
+    assert key_id in _done(stage, "keys", "list", "--tenant=contoso", columns=columns).stdout
+
+
+def test_the_start_of_an_id_ends_the_one_key_that_has_it(stage: Stage) -> None:
+    alike = [_key_id(stage, "contoso", f"0123456789abcde{last}") for last in "01"]
+    theirs = _key_id(stage, "fabrikam", "fedcba9876543210")
+    told = _run(stage, "keys", "revoke", "--tenant=contoso", "0123456789", code=1)
+    assert all(key_id in told for key_id in alike)
+    assert "has no key" in _run(stage, "keys", "revoke", "--tenant=contoso", theirs[:8], code=1)
+    assert "too short" in _run(stage, "keys", "revoke", "--tenant=fabrikam", theirs[:7], code=2)
+    assert stage.count("keys", {"revoked_at": None}) == 3
+    assert theirs in _run(stage, "keys", "revoke", "--tenant=fabrikam", theirs[:8])
+    assert stage.count("keys", {"revoked_at": None, "tenant": "contoso"}) == 2
+    assert stage.count("keys", {"revoked_at": None}) == 2
+
+
+def test_a_key_for_a_tenant_without_instances_is_made_with_a_warning(stage: Stage) -> None:
+    create = ("keys", "create", "--tenant=contoso", "--name=siem")
+    early = _done(stage, *create)
+    assert _opens(stage, early.stdout.strip()) == "contoso"
+    assert early.stderr.startswith("warning: no instance of tenant contoso is known")
+    stage.ask(lambda database, _: projection_into(database).take_status(status()))
+    later = _done(stage, *create)
+    assert _opens(stage, later.stdout.strip()) == "contoso"
+    assert later.stderr == ""
+
+
 def test_a_database_that_is_away_is_told_in_one_line(stage: Stage) -> None:
-    stage.mongodb_url = f"mongodb://x:s3cret@127.0.0.1:{free_port()}/plumbline"
+    port = free_port()
+    stage.mongodb_url = f"mongodb://somebody:s3cret@127.0.0.1:{port}/posture"
     told = _run(stage, "keys", "create", "--tenant=contoso", "--name=x", code=1)
-    assert "the database does not answer" in told
+    assert f"the database at 127.0.0.1:{port}/posture does not answer" in told
+    assert "check PLUMBLINE_MONGODB_URL" in told
     assert "s3cret" not in told
+    assert "somebody" not in told
     assert "Traceback" not in told

@@ -2,6 +2,8 @@
 
 import signal
 import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import httpx
 import pytest
@@ -95,3 +97,89 @@ def test_a_request_in_flight_is_answered_before_it_ends(stage: Stage) -> None:
         running.process.terminate()
         assert len(answer.read()) > 10_000
     assert running.process.wait(10) == 0
+
+
+@contextmanager
+def _connected(client: httpx.Client, sent: str) -> Iterator[socket.socket]:
+    """A connection to the API on which these bytes were sent."""
+    with socket.create_connection((client.base_url.host, client.base_url.port), timeout=10) as opened:
+        opened.sendall(sent.encode())
+        yield opened
+
+
+def _half_a_scan(client: httpx.Client) -> str:
+    """A request with a good key whose body never comes."""
+    key = client.headers["authorization"]
+    return f"POST /v1/instances/x/scan HTTP/1.1\r\nHost: x\r\nAuthorization: {key}\r\nContent-Length: 2\r\n\r\n"
+
+
+@pytest.mark.parametrize("sent", ["", "GET / HT", "GET /healthz HTTP/1.1\r\nHost: x\r\n", "scan"])
+def test_a_connection_that_sends_half_a_request_is_closed(stage: Stage, sent: str) -> None:
+    _, client = stage.serve(request_timeout_seconds=1)
+    whole = _half_a_scan(client) if sent == "scan" else sent
+    with ExitStack() as held:
+        waiting = [held.enter_context(_connected(client, whole)) for _ in range(50)]
+        assert client.get("/v1/products").status_code == 200, "others are served meanwhile"
+        assert [opened.recv(1) for opened in waiting] == [b""] * 50
+
+
+def test_a_byte_now_and_then_does_not_keep_a_connection_open(stage: Stage) -> None:
+    _, client = stage.serve(request_timeout_seconds=1)
+    with _connected(client, "GET / HTTP/1.1\r\nX: ") as opened:
+        opened.settimeout(0.05)
+        until(lambda: _drips(opened), within_seconds=10, what="it is closed")
+
+
+def _drips(opened: socket.socket) -> bool:
+    """Send one more byte; whether the other side has closed."""
+    try:
+        opened.sendall(b"x")
+        return opened.recv(1) == b""
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+
+
+def test_a_body_that_was_refused_unread_does_not_keep_a_connection_open(stage: Stage) -> None:
+    _, client = stage.serve(request_timeout_seconds=1)
+    with _connected(client, "POST /v1/x HTTP/1.1\r\nHost: x\r\nContent-Length: 9000\r\n\r\nx") as opened:
+        assert opened.recv(12) == b"HTTP/1.1 401"
+        opened.sendall(b"x")
+        opened.settimeout(10)
+        while opened.recv(4096):
+            pass
+
+
+def test_a_request_that_comes_in_pieces_is_answered_and_so_is_the_next(stage: Stage) -> None:
+    _, client = stage.serve(request_timeout_seconds=5)
+    with _connected(client, "GET /hea") as opened:
+        opened.sendall(b"lthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert opened.recv(15) == b"HTTP/1.1 200 OK"
+        opened.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        rest = b"".join(iter(lambda: opened.recv(4096), b""))
+    assert rest.count(b"HTTP/1.1 200 OK") == 1
+
+
+def test_too_many_requests_at_once_are_told_to_come_again(stage: Stage) -> None:
+    running, client = stage.serve(requests_at_once=1, request_timeout_seconds=60)
+    with _connected(client, _half_a_scan(client)):
+        until(lambda: client.get("/v1/products").status_code == 503, within_seconds=10, what="it is full")
+        refused = client.get("/v1/products")
+        assert refused.headers["content-type"] == "application/problem+json"
+        assert refused.headers["retry-after"] == "1"
+        assert "Too many requests" in refused.json()["detail"]
+        with _connected(client, "GET / HT"):
+            assert running.probe("/readyz") == 200, "the probes have a port of their own"
+    until(lambda: client.get("/v1/products").status_code == 200, within_seconds=10, what="there is room again")
+    left = 'plumbline_score_api_requests_total{route="/v1/instances/{instance}/scan",status="400"}'
+    until(lambda: running.metric(left) == 1, within_seconds=10, what="the request that nobody ended is over")
+    assert not running.lines("request failed")
+
+
+@pytest.mark.parametrize("path", ["/v1/products/", "/v1/secure-score/", "/healthz/"])
+def test_a_slash_too_many_never_sends_a_caller_to_another_host(stage: Stage, path: str) -> None:
+    _, client = stage.serve()
+    answer = client.get(path, headers={"Host": "evil.example"})
+    assert answer.status_code == 404
+    assert "location" not in answer.headers

@@ -236,6 +236,25 @@ def test_a_restricted_org_hides_what_the_user_may_not_read(org: Org | Instance, 
         assert client.get(seen).status_code == 200
 
 
+@pytest.mark.parametrize("made", [Org(users=0), Instance(users=0)], ids=["salesforce", "servicenow"])
+def test_an_org_without_users_has_no_row_of_a_user(made: Org | Instance) -> None:
+    of_users = {
+        "User", "UserLogin", "TwoFactorMethodsInfo", "PermissionSetAssignment",
+        "sys_user", "sys_user_has_role", "user_multifactor_auth",
+    }  # fmt: skip
+    read = {name: list(table.rows(None)) for name, table in made.tables().items()}
+    assert [name for name in read if name in of_users and read[name]] == []
+    assert of_users & set(read)
+    with simulated(made) as running, _client(running.url, running.product) as client:
+        assert _read_users(client, running.product) == 0
+        if isinstance(made, Instance):
+            for name in read:
+                assert client.get(f"/api/now/table/{name}").status_code == 200
+        else:
+            found = client.get(QUERY, params={"q": "SELECT Id FROM PermissionSetAssignment"}).json()
+            assert (found["totalSize"], found["done"]) == (0, True)
+
+
 def _serve(product: str, users: int, log: Path) -> tuple[subprocess.Popen[bytes], str]:
     port = free_port()
     command = [str(BIN / "plumbline-simulator"), "serve", f"--product={product}", f"--users={users}", f"--port={port}"]

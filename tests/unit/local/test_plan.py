@@ -4,8 +4,9 @@ import stat
 from pathlib import Path
 
 import pytest
+from plumbline_local.cli import places
 from plumbline_local.layout import Home, write_private
-from plumbline_local.plan import StackError, Wanted, read_instances
+from plumbline_local.plan import StackError, StackPlan, Wanted, read_instances
 from plumbline_local.ports import Ports
 
 
@@ -62,3 +63,17 @@ def test_the_home_is_closed_to_others(tmp_path: Path) -> None:
     write_private(secret, "new")
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
     assert secret.read_text() == "new"
+
+
+def _plan(home: Home, *tenants: str) -> StackPlan:
+    instances = {tenant: ["main"] for tenant in tenants}
+    wanted = Wanted(port_base=2000, connections=home.path / "c.yaml")
+    return StackPlan(wanted=wanted, connections=home.path / "c.yaml", instances=instances, stages=[], environment={})
+
+
+def test_the_key_of_every_tenant_is_told(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    told = "\n".join(places(home, _plan(home, "fabrikam", "contoso")))
+    for tenant in ("fabrikam", "contoso"):
+        assert f"key of {tenant}: {home.key_file(tenant)}" in told
+    assert f"key: {home.key_file('contoso')}" in "\n".join(places(home, _plan(home, "contoso")))

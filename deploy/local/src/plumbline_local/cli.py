@@ -5,6 +5,7 @@ import shlex
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -15,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from plumbline_local.jars import JarsError, classpath
-from plumbline_local.layout import BIN, TOPIC_PREFIX
+from plumbline_local.layout import BIN, TOPIC_PREFIX, Home
 from plumbline_local.logs import follow, last_lines
 from plumbline_local.plan import DEFAULT_USERS, StackError, StackPlan
 from plumbline_local.ports import DEFAULT_PORT_BASE
@@ -78,7 +79,8 @@ def up(
         made = stack.up(connections, port_base, simulators=simulators, users=users, tell=progress.tell)
         progress.stop()
         _print_scores(stack, made)
-        _print_places(stack, made)
+        for line in places(stack.home, made):
+            typer.echo(line)
     except StackError as error:
         progress.stop()
         raise _fail(str(error)) from error
@@ -112,21 +114,25 @@ def _print_scores(stack: Stack, made: StackPlan) -> None:
         typer.echo("There are no instances; connect some with `plumbline up --connections FILE`.")
 
 
-def _print_places(stack: Stack, made: StackPlan) -> None:
-    """Where to go on: addresses, the key, and a command to try."""
-    key = stack.home.key_file(made.tenants[0])
-    typer.echo(f"API        {made.api_url}   key: {key}")
-    typer.echo(f"Kafka      {made.kafka_bootstrap}   topics: {TOPIC_PREFIX}*")
-    typer.echo(f"MongoDB    {made.mongodb_url}")
-    for instance, url in made.simulators.items():
-        typer.echo(f"Simulator  {url}   {instance}")
-    header = f'"Authorization: Bearer $(cat {shlex.quote(str(key))})"'
-    typer.echo(f"Ask        curl -H {header} {made.api_url}/v1/recommendations")
+def places(home: Home, made: StackPlan) -> Iterator[str]:
+    """Where to go on, as lines: addresses, the key of every tenant, and a command to try."""
+    yield f"API        {made.api_url}   {_key_place(home, made, made.tenants[0])}"
+    yield from (f"           {_key_place(home, made, tenant)}" for tenant in made.tenants[1:])
+    yield f"Kafka      {made.kafka_bootstrap}   topics: {TOPIC_PREFIX}*"
+    yield f"MongoDB    {made.mongodb_url}"
+    yield from (f"Simulator  {url}   {instance}" for instance, url in made.simulators.items())
+    header = f'"Authorization: Bearer $(cat {shlex.quote(str(home.key_file(made.tenants[0])))})"'
+    yield f"Ask        curl -H {header} {made.api_url}/v1/recommendations"
     if made.simulators:
         command = shlex.quote(str(BIN / "plumbline"))
-        place = "" if stack.home.path == HOME.resolve() else f" --home {shlex.quote(str(stack.home.path))}"
-        typer.echo(f"Change     {command} simulate set salesforce-demo requireHttpOnly true{place}")
-        typer.echo(f"           {command} status{place}")
+        place = "" if home.path == HOME.resolve() else f" --home {shlex.quote(str(home.path))}"
+        yield f"Change     {command} simulate set salesforce-demo requireHttpOnly true{place}"
+        yield f"           {command} status{place}"
+
+
+def _key_place(home: Home, made: StackPlan, tenant: str) -> str:
+    whose = f"key of {tenant}" if len(made.tenants) > 1 else "key"
+    return f"{whose}: {home.key_file(tenant)}"
 
 
 def _print_recommendations(stack: Stack, made: StackPlan, tenant: str) -> None:

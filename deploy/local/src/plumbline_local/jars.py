@@ -82,7 +82,7 @@ def _fetch_all(lacking: list[Jar], cache: Path, tell: Callable[[str], None]) -> 
         try:
             for number, future in enumerate(started):
                 if number % TOLD_EVERY == 0:
-                    tell(f"fetching Apache Kafka: {number} of {len(lacking)} jars")
+                    tell(f"fetching Apache Kafka (once, about 45 MB in all): {number} of {len(lacking)} jars")
                 future.result()
         finally:
             pool.shutdown(cancel_futures=True)

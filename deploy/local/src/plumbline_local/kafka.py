@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,14 +80,17 @@ def _java(jars: list[Path], home: Path, main: str, *arguments: str) -> list[str]
     ]
 
 
-def prepare(home: Path, port: int, controller_port: int) -> list[str]:
-    """Write the configuration, format the storage once, and return the command that runs the broker."""
+def prepare(home: Path, port: int, controller_port: int, tell: Callable[[str], None] = lambda _: None) -> list[str]:
+    """Write the configuration, format the storage once, and return the command that runs the broker.
+
+    Jars that must be fetched are told. Raises JarsError, KafkaStartError, OSError.
+    """
     home.mkdir(parents=True, exist_ok=True)
     data = home / "data"
     properties = home / "server.properties"
     properties.write_text(PROPERTIES.format(port=port, controller_port=controller_port, data=data))
     (home / "log4j2.yaml").write_text(LOGGING)
-    jars = classpath()
+    jars = classpath(tell=tell)
     if not (data / "meta.properties").is_file():
         command = _java(jars, home, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties))
         done = subprocess.run(command, capture_output=True, text=True, check=False)

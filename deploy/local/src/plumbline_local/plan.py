@@ -1,6 +1,7 @@
 """What a stack consists of: the processes, what each needs, and when it is up. `up` writes it to `plan.json`."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from plumbline_contracts.documents import DocumentError, read_document
@@ -172,8 +173,8 @@ def _own_connections(home: Home, wanted: Wanted) -> dict[str, list[str]]:
     return {OWN_TENANT: ["salesforce-demo", "servicenow-demo"]}
 
 
-def make(home: Home, wanted: Wanted) -> StackPlan:
-    """The plan of a stack. Writes configuration below `home`; starts nothing.
+def make(home: Home, wanted: Wanted, tell: Callable[[str], None] = lambda _: None) -> StackPlan:
+    """The plan of a stack. Writes configuration below `home`, and tells what it must fetch; starts nothing.
 
     Raises StackError, jars.JarsError, kafka.KafkaStartError, OSError.
     """
@@ -187,7 +188,7 @@ def make(home: Home, wanted: Wanted) -> StackPlan:
         connections=file,
         instances=instances,
         stages=[
-            StagePlan(processes=_stores(home, wanted)),
+            StagePlan(processes=_stores(home, wanted, tell)),
             StagePlan(commands=[[str(BIN / "contracts"), "topics", "create", "--replication-factor=1"]]),
             StagePlan(
                 processes=_services(home, wanted.ports, file, environment),
@@ -212,9 +213,9 @@ def _key_command(home: Home, tenant: str) -> list[str]:
     return [*create, f"--tenant={tenant}", f"--out={home.key_file(tenant)}"]
 
 
-def _stores(home: Home, wanted: Wanted) -> list[ProcessPlan]:
+def _stores(home: Home, wanted: Wanted, tell: Callable[[str], None]) -> list[ProcessPlan]:
     ports = wanted.ports
-    broker = kafka.prepare(home.path / "kafka", ports.kafka, ports.kafka_controller)
+    broker = kafka.prepare(home.path / "kafka", ports.kafka, ports.kafka_controller, tell)
     database = mongodb.prepare(home.path / "mongodb", ports.mongodb)
     stores = [
         ProcessPlan(name="kafka", command=broker, port=ports.kafka, folder=home.path),

@@ -93,10 +93,10 @@ class Stack:
             return self._start(wanted, tell)
 
     def _start(self, wanted: Wanted, tell: Tell) -> StackPlan:
-        tell("preparing Apache Kafka (fetched once, about 45 MB)")
+        tell("preparing Apache Kafka")
         with self._failures_said():
             wanted.ports.refuse_taken(simulators=wanted.starts_simulators)
-            made = planning.make(self.home, wanted)
+            made = planning.make(self.home, wanted, tell)
             write_private(self.home.plan_file, made.model_dump_json())
         try:
             with self._failures_said():

@@ -50,6 +50,7 @@ from plumbline_score_api.projection.consumer import (
 )
 from plumbline_score_api.projection.repository import ProjectionRepository
 from plumbline_score_api.projection.service import ProjectionService
+from plumbline_score_api.protocol import bounded
 from plumbline_score_api.recommendations import routes as recommendation_routes
 from plumbline_score_api.recommendations.repository import RecommendationRepository
 from plumbline_score_api.recommendations.service import RecommendationService
@@ -107,11 +108,10 @@ def _run(role: str, settings: Settings, kafka: KafkaSettings, work: Coroutine[An
 @contextlib.asynccontextmanager
 async def open_database(settings: Settings) -> AsyncIterator[Database]:
     """The database of the URL: durable acknowledgements, time-zone aware dates. Raises DatabaseSettingsError."""
-    url = settings.mongodb_url.get_secret_value()
+    name = _parsed(settings)["database"]
     try:
-        name = parse_uri(url)["database"]
         client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
-            url,
+            settings.mongodb_url.get_secret_value(),
             w="majority",
             journal=True,
             tz_aware=True,
@@ -121,7 +121,7 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
             appname="plumbline-score-api",
         )
     except (PyMongoError, ValueError) as error:
-        raise DatabaseSettingsError(f"PLUMBLINE_MONGODB_URL is no MongoDB URL: {type(error).__name__}") from error
+        raise _no_url(error) from error
     if not name:
         raise DatabaseSettingsError("PLUMBLINE_MONGODB_URL names no database: expected mongodb://HOST:PORT/DATABASE")
     try:
@@ -129,6 +129,28 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
     finally:
         with pymongo.timeout(CLOSE_SECONDS):  # closing tells the server so, and would wait for one that is away
             client.close()
+
+
+def place(settings: Settings) -> str:
+    """Where the database is looked for: hosts, ports and name, never credentials.
+
+    Raises DatabaseSettingsError.
+    """
+    parsed = _parsed(settings)
+    hosts = ",".join(host if port is None else f"{host}:{port}" for host, port in parsed["nodelist"])
+    return f"{hosts}/{parsed['database']}"
+
+
+def _parsed(settings: Settings) -> dict[str, Any]:
+    try:
+        parsed: dict[str, Any] = parse_uri(settings.mongodb_url.get_secret_value())
+    except (PyMongoError, ValueError) as error:
+        raise _no_url(error) from error
+    return parsed
+
+
+def _no_url(error: Exception) -> DatabaseSettingsError:
+    return DatabaseSettingsError(f"PLUMBLINE_MONGODB_URL is no MongoDB URL: {type(error).__name__}")
 
 
 async def prepare(database: Database) -> None:
@@ -308,7 +330,7 @@ async def _serve(settings: Settings, kafka: KafkaSettings) -> None:
             with _probes(settings, lambda: beat.is_live, lambda: _asked(loop, is_ready)):
                 if await lifecycle.before(stopping, _prepare(database, settings.startup_timeout_seconds)):
                     app = create_app(build_services(database, requester.ask), is_ready)
-                    server = _server(app)
+                    server = _server(app, settings)
                     await server.serve(sockets=[_listen(settings)])
         finally:
             for task in tasks:
@@ -345,9 +367,16 @@ def _asked(loop: asyncio.AbstractEventLoop, question: Callable[[], Coroutine[Any
         return False
 
 
-def _server(app: FastAPI) -> uvicorn.Server:
+def _server(app: FastAPI, settings: Settings) -> uvicorn.Server:
     config = uvicorn.Config(
-        app, lifespan="off", log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=10
+        app,
+        http=bounded(settings.request_timeout_seconds, settings.requests_at_once),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=10,
     )
     return uvicorn.Server(config)
 
@@ -361,6 +390,7 @@ def create_app(services: Services, is_ready: Callable[[], Awaitable[bool]]) -> F
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # the address of a redirect would be the caller's Host header
     )
     app.state.services = services
     problems.install(app)

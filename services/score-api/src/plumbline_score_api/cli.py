@@ -5,7 +5,6 @@ import os
 import re
 import sys
 from collections.abc import Coroutine
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -15,12 +14,13 @@ from plumbline_contracts.kafka import KafkaSettings
 from pydantic import ValidationError
 from pymongo.errors import PyMongoError
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from plumbline_score_api import app as composition
+from plumbline_score_api.instances.repository import InstanceRepository
 from plumbline_score_api.keys.repository import KeyRepository
 from plumbline_score_api.keys.schemas import ApiKey, Role
-from plumbline_score_api.keys.service import KeyService
+from plumbline_score_api.keys.service import KEY_ID_LENGTH, KeyService
 from plumbline_score_api.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Projects control results into Secure Scores and serves them.")
@@ -29,6 +29,7 @@ app.add_typer(keys_app, name="keys")
 
 Tenant = Annotated[str, typer.Option(help="The tenant that the key opens")]
 T = TypeVar("T")
+SHORTEST_START = 8
 
 
 def _fail(message: str, code: int = 1) -> typer.Exit:
@@ -62,7 +63,16 @@ def _do(work: Coroutine[Any, Any, T]) -> T:
     except composition.DatabaseSettingsError as error:
         raise _fail(f"score-api: {error}", 2) from error
     except PyMongoError as error:
-        raise _fail(f"score-api: the database does not answer ({type(error).__name__}); is it running?") from error
+        raise _fail(f"score-api: {_unanswered(error)}") from error
+
+
+def _unanswered(error: PyMongoError) -> str:
+    """Which database failed, and what to do."""
+    settings = _settings()
+    is_default = "mongodb_url" not in settings.model_fields_set
+    advice = "PLUMBLINE_MONGODB_URL is not set: set it" if is_default else "check PLUMBLINE_MONGODB_URL"
+    what = f"the database at {composition.place(settings)} does not answer ({type(error).__name__})"
+    return f"{what}; is it running? {advice}"
 
 
 @app.command()
@@ -133,6 +143,8 @@ async def _create(
             known = await service.authenticate(present)
             if known is not None and known.tenant == tenant and known.roles >= roles:
                 return None
+        if not await InstanceRepository(database).scores(tenant):
+            typer.echo(f"warning: no instance of tenant {tenant} is known yet; is its name right?", err=True)
         return await service.create(tenant, name, roles, expires_days=expires_days)
 
 
@@ -156,22 +168,30 @@ def list_keys(tenant: Tenant) -> None:
         async with composition.open_database(_settings()) as database:
             return await KeyRepository(database).list(tenant)
 
-    table = Table("id", "name", "roles", "created", "ends", "revoked")
+    table = Table(Column("id", no_wrap=True, min_width=KEY_ID_LENGTH), "name", "roles", "created", "ends", "revoked")
     for key in _do(work()):
         roles = ", ".join(sorted(key.roles))
         moments = (key.created_at, key.expires_at, key.revoked_at)
         table.add_row(key.key_id, key.name, roles, *(f"{at:%Y-%m-%d %H:%M}" if at else "-" for at in moments))
-    Console().print(table)
+    Console().print(table, crop=False)
 
 
 @keys_app.command()
-def revoke(tenant: Tenant, key_id: str) -> None:
+def revoke(
+    tenant: Tenant,
+    key_id: Annotated[str, typer.Argument(help=f"The id, or at least its first {SHORTEST_START} characters")],
+) -> None:
     """End a key at once."""
 
-    async def work() -> bool:
+    async def work() -> list[str]:
         async with composition.open_database(_settings()) as database:
-            return await KeyRepository(database).revoke(tenant, key_id, datetime.now(UTC))
+            return await KeyService(KeyRepository(database)).revoke(tenant, key_id)
 
-    if not _do(work()):
+    if len(key_id) < SHORTEST_START:
+        raise _fail(f"{key_id!r} is too short: give at least the first {SHORTEST_START} characters of the id", 2)
+    found = _do(work())
+    if not found:
         raise _fail(f"tenant {tenant} has no key {key_id}")
-    typer.echo(f"key {key_id} is revoked")
+    if len(found) > 1:
+        raise _fail(f"nothing is revoked: {key_id} begins the ids of {len(found)} keys: {', '.join(found)}")
+    typer.echo(f"key {found[0]} is revoked")

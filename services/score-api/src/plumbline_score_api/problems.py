@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 log = structlog.get_logger(__name__)
 
@@ -127,6 +128,11 @@ async def _on_http(_: Request, error: Exception) -> JSONResponse:
     return problem(error.status_code, str(error.detail), headers=error.headers)
 
 
+async def _on_gone(_: Request, __: Exception) -> JSONResponse:
+    """For the measurements alone: nobody is there to read it."""
+    return problem(HTTPStatus.BAD_REQUEST, "The connection ended before the request did.")
+
+
 async def _on_bug(request: Request, error: Exception) -> JSONResponse:
     """The caller learns a number, the log everything."""
     trace_id: str = request.state.trace_id
@@ -140,6 +146,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ProblemError, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(ClientDisconnect, _on_gone)
     app.add_exception_handler(Exception, _on_bug)
 
 

@@ -18,6 +18,8 @@ class Settings(BaseSettings):
     health_port: int = Field(default=0, ge=0, le=65535)
     bad_records_in_a_row: int = Field(default=50, ge=1)
     startup_timeout_seconds: float = Field(default=60, gt=0)
+    request_timeout_seconds: float = Field(default=10, gt=0)
+    requests_at_once: int = Field(default=200, ge=1)
     mongodb_url: SecretStr = Field(
         default=SecretStr("mongodb://127.0.0.1:27017/plumbline"), validation_alias="PLUMBLINE_MONGODB_URL"
     )

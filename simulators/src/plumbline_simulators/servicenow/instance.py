@@ -95,7 +95,10 @@ def user_number(sys_id: str) -> int:
 
 
 class Instance:
-    """One simulated instance. `users` counts all user records, `roles` the role rows (as many by default)."""
+    """One simulated instance. `users` counts all user records, `roles` the role rows (as many by default).
+
+    With no users there are no rows that belong to one: no roles, no factors, not even an administrator.
+    """
 
     def __init__(
         self, *, seed: Seed = "weak", users: int = 60, roles: int | None = None, now: datetime | None = None
@@ -276,7 +279,7 @@ class Instance:
             generated(
                 "sys_user_has_role",
                 HAS_ROLE_COLUMNS,
-                max(self.role_count, count + 2),
+                max(self.role_count, count + 2) if count else 0,
                 self.role_row,
                 "sys_id",
                 user_number,

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from plumbline_score_api.keys.repository import KeyRepository
 from plumbline_score_api.keys.schemas import ApiKey, Caller, Role
 
+KEY_ID_LENGTH = 16
 _FORM = re.compile(r"plk_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
 
 
@@ -24,7 +25,7 @@ class KeyService:
 
     async def create(self, tenant: str, name: str, roles: frozenset[Role], *, expires_days: int | None = None) -> str:
         """A new key. This is the only moment at which it can be seen."""
-        key_id, secret, now = secrets.token_hex(8), secrets.token_urlsafe(32), datetime.now(UTC)
+        key_id, secret, now = secrets.token_hex(KEY_ID_LENGTH // 2), secrets.token_urlsafe(32), datetime.now(UTC)
         key = ApiKey(
             key_id=key_id,
             secret_hash=_hash(secret),
@@ -36,6 +37,13 @@ class KeyService:
         )
         await self._repository.insert(tenant, key)
         return f"plk_{key_id}_{secret}"
+
+    async def revoke(self, tenant: str, start: str) -> list[str]:
+        """End the tenant's key whose id begins so. The ids that do: with none or several, nothing is done."""
+        found = [key.key_id for key in await self._repository.list(tenant) if key.key_id.startswith(start)]
+        if len(found) == 1:
+            await self._repository.revoke(tenant, found[0], datetime.now(UTC))
+        return found
 
     async def authenticate(self, text: str) -> Caller | None:
         """The caller behind a key; None when it is malformed, unknown, ended or revoked."""

@@ -1,0 +1,67 @@
+"""HTTP/1.1 for clients that may be slow or many: what uvicorn's own protocol leaves unbounded."""
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+import h11
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from plumbline_score_api.problems import problem
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
+
+_UNFINISHED = (h11.IDLE, h11.SEND_BODY)
+
+
+class BoundedProtocol(H11Protocol):
+    """Closes a connection whose request, head and body, is not complete `request_seconds` after it may begin.
+
+    While `requests_at_once` requests are being answered, further ones get a 503. Connections are not counted: those
+    that send nothing end by themselves, and must not keep others out meanwhile.
+    """
+
+    request_seconds: float
+    requests_at_once: int
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
+        super().connection_made(transport)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._unwatch()
+        super().connection_lost(exc)
+
+    def handle_events(self) -> None:
+        is_full = len(self.tasks) >= self.requests_at_once
+        self.app = cast("ASGI3Application", _refusal()) if is_full else self.config.loaded_app
+        super().handle_events()
+        self._watch()
+
+    def _watch(self) -> None:
+        """Have a deadline while a request is incomplete; what arrives of it meanwhile does not move it."""
+        if self.conn.their_state not in _UNFINISHED:
+            self._unwatch()
+        elif self._deadline is None:
+            self._deadline = self.loop.call_later(self.request_seconds, self.transport.close)
+
+    def _unwatch(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+def bounded(request_seconds: float, requests_at_once: int) -> type[BoundedProtocol]:
+    """The protocol with these bounds, as uvicorn wants it: a class."""
+    return type(
+        "BoundedProtocol",
+        (BoundedProtocol,),
+        {"request_seconds": request_seconds, "requests_at_once": requests_at_once},
+    )
+
+
+def _refusal() -> ASGIApp:
+    headers = {"Retry-After": "1", "Connection": "close", "Cache-Control": "no-store"}
+    return problem(503, "Too many requests are being answered at this moment; try again.", headers=headers)
