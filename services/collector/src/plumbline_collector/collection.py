@@ -1,5 +1,7 @@
 """One collection: from a connection to a finished spool."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
@@ -75,7 +77,10 @@ async def collect(
         marker, report = await _read(connection, spool, budget, started_at, is_lenient=keep_unread)
         if not keep_unread:
             _refuse_nothing(connection, report)
-        completed = _finish(connection, report, spool, snapshot_id, request_id, reason, started_at)
+        with _understood(connection):
+            spool.flush()
+            completed = _completed(connection, report, spool, snapshot_id, request_id, reason, started_at)
+            spool.complete(completed)
     return Spooled(path, completed, marker)
 
 
@@ -84,19 +89,23 @@ async def _read(
 ) -> tuple[str | None, CollectionReport]:
     """The change marker, taken first so that whatever moves later is seen as a change, and the report."""
     try:
-        async with open_connector(connection, budget, is_lenient=is_lenient) as connector:
-            marker = await _marker(connector)
-            return marker, await connector.collect(spool, started_at)
+        with _understood(connection):
+            async with open_connector(connection, budget, is_lenient=is_lenient) as connector:
+                marker = await _marker(connector)
+                return marker, await connector.collect(spool, started_at)
     except ReadError as error:
         raise UnreachableError(f"{connection.label}: the login failed ({error}); it is tried again") from error
+
+
+@contextmanager
+def _understood(connection: Connection) -> Iterator[None]:
+    """Raises UnreachableError for what breaks the product's own documentation, or cannot be written down."""
+    try:
+        yield
     except MALFORMED as error:
-        raise _not_understood(connection, error) from error
-
-
-def _not_understood(connection: Connection, error: Exception) -> UnreachableError:
-    log.error("answer not understood", tenant=connection.tenant, instance=connection.instance, exc_info=error)
-    message = f"an answer was not understood ({type(error).__name__}); is {connection.url} really this product?"
-    return UnreachableError(f"{connection.label}: {message}")
+        log.exception("answer not understood", tenant=connection.tenant, instance=connection.instance)
+        message = f"an answer was not understood ({type(error).__name__}); is {connection.url} really this product?"
+        raise UnreachableError(f"{connection.label}: {message}") from error
 
 
 async def _marker(connector: Connector) -> str | None:
@@ -122,25 +131,6 @@ def _refuse_nothing(connection: Connection, report: CollectionReport) -> None:
             f"{connection.label}: nothing could be read ({error.code if error else 'error'}: "
             f"{error.message if error else 'no answer'}); it is tried again"
         )
-
-
-def _finish(
-    connection: Connection,
-    report: CollectionReport,
-    spool: SpoolWriter,
-    snapshot_id: str,
-    request_id: str,
-    reason: RequestReason,
-    started_at: datetime,
-) -> SnapshotCompleted:
-    """Write what waits and the completion. Raises UnreachableError for rows or states that cannot be written."""
-    try:
-        spool.flush()
-        completed = _completed(connection, report, spool, snapshot_id, request_id, reason, started_at)
-        spool.complete(completed)
-    except MALFORMED as error:
-        raise _not_understood(connection, error) from error
-    return completed
 
 
 def _completed(
