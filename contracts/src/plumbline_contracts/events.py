@@ -178,6 +178,9 @@ class DatasetSummary(Event):
     error: DatasetError | None = None
     source: str = Field(description="The API object that was read, such as `User` or `sys_properties`")
     read_at: Timestamp | None = None
+    calls: int | None = Field(default=None, ge=0, description="API calls that reading it took, retries included")
+    bytes: int | None = Field(default=None, ge=0, description="Size of the answers, unpacked")
+    seconds: float | None = Field(default=None, ge=0, description="From the first call to the last row")
 
 
 class ChunkRange(Event):
@@ -196,8 +199,11 @@ class AuditEntry(Event):
     at: Timestamp
     actor: str
     action: str
-    section: str | None = None
+    section: str | None = Field(default=None, description="Part of the product: a Setup section, a table")
     detail: str | None = None
+    subject: str | None = Field(default=None, description="What was changed, such as a property's name or a record id")
+    old_value: str | None = Field(default=None, description="Where the product gives it; at most 1,000 characters")
+    new_value: str | None = Field(default=None, description="Where the product gives it; at most 1,000 characters")
 
 
 class SnapshotCompleted(InstanceEvent):

@@ -28,6 +28,11 @@ class CallBudget:
             )
         self._used += 1
 
+    @property
+    def left(self) -> int | None:
+        """Calls that the share of today still allows; None while the product's limit is not known."""
+        return None if self._limit is None else max(0, int(self._share * self._limit) - self._used)
+
     def observe(self, used_in_total: int, daily_limit: int) -> None:
         """Take what the product says of its own limit."""
         self._in_total, self._limit = used_in_total, daily_limit

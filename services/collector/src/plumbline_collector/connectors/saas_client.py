@@ -65,6 +65,14 @@ class Answer:
         return "html" in self.headers.get("content-type", "")
 
 
+@dataclass
+class Usage:
+    """What a client has sent and received so far, the token requests and retries included."""
+
+    calls: int = 0
+    bytes: int = 0
+
+
 class TransientError(Exception):
     """An answer or a failure that may be gone in a moment."""
 
@@ -101,6 +109,7 @@ class SaasClient(ABC):
         self._failures_in_a_row = 0
         self._given_up: str | None = None
         self.base = connection.url.rstrip("/")
+        self.usage = Usage()
         self._authorization: dict[str, str] | None = None
         self._login = asyncio.Lock()
         self._http = httpx.AsyncClient(
@@ -253,6 +262,7 @@ class SaasClient(ABC):
         data: Mapping[str, str] | None = None,
     ) -> Answer:
         self.budget.take()
+        self.usage.calls += 1
         is_get = method == "GET"
         limit, seconds = (MAX_BODY_BYTES, TOTAL_SECONDS) if is_get else (MAX_TOKEN_BODY_BYTES, TOKEN_SECONDS)
         try:
@@ -267,6 +277,7 @@ class SaasClient(ABC):
             raise
         except httpx.RequestError as error:
             raise TransientError(f"{type(error).__name__}: {error or 'connection lost'}", code="transport") from error
+        self.usage.bytes += len(body)
         answer = Answer(response.status_code, response.headers, bodies.without(_sent_secrets(headers, data), body))
         self._check_origin(answer)
         if answer.status in TRANSIENT:
