@@ -12,6 +12,8 @@ import pytest
 from plumbline_collector import collection, connections
 from plumbline_collector.budget import CallBudget
 from plumbline_collector.collection import Spooled
+from plumbline_collector.connectors.patience import FAILURES_IN_A_ROW
+from plumbline_collector.connectors.saas_client import ATTEMPTS
 from plumbline_collector.errors import CredentialsError, UnreachableError
 from plumbline_contracts.events import DatasetState, RequestReason
 
@@ -135,4 +137,4 @@ async def test_an_org_that_fails_again_and_again_is_left_alone(tmp_path: Path) -
     with _server(answers) as (url, asked):
         spooled = await _collect(url, tmp_path, keep_unread=True)
     assert {summary.state for summary in spooled.completed.datasets} == {DatasetState.ERROR}
-    assert len([path for path in asked if not path.endswith("/token")]) == 3 * 4
+    assert len([path for path in asked if not path.endswith("/token")]) == FAILURES_IN_A_ROW * ATTEMPTS

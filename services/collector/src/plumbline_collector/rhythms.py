@@ -68,9 +68,13 @@ class _Watch:
         if self.task is not None:
             self.task.cancel()
             await asyncio.wait([self.task])
+        await self.let_go()
+
+    async def let_go(self) -> None:
+        """Close the connector; the next look opens another, with fresh patience and a new login."""
         self._connector = None
-        await self._opened.aclose()
-        self._opened = AsyncExitStack()
+        opened, self._opened = self._opened, AsyncExitStack()
+        await opened.aclose()
 
     def take_result(self) -> None:
         """Forget a finished look; its error, which is the broker's, leaves."""
@@ -147,6 +151,7 @@ class Rhythms:
         try:
             found = await latest_change(await watch.connector(self._budgets, status), connection)
         except CollectorError as error:
+            await watch.let_go()
             watch.failures += 1
             watch.next_at = time.monotonic() + max(interval, backoff(watch.failures).total_seconds())
             LOOKS.labels(connection.product, "failed").inc()

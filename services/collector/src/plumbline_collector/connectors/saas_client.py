@@ -3,7 +3,8 @@
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -14,11 +15,12 @@ from urllib.parse import urlsplit
 import httpx
 import structlog
 from plumbline_contracts.events import DatasetState
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from plumbline_collector.budget import CallBudget
 from plumbline_collector.connections import Connection, SecretError
 from plumbline_collector.connectors import bodies
+from plumbline_collector.connectors.patience import Patience
 from plumbline_collector.errors import CollectorError, CredentialsError, ReadError, UnreachableError
 from plumbline_collector.network import CheckedTransport, no_cookies
 
@@ -27,12 +29,13 @@ log = structlog.get_logger(__name__)
 MAX_BODY_BYTES = 8 * 1024 * 1024
 """A page of 2,000 rows with 4 KB each; our rows are far smaller."""
 MAX_TOKEN_BODY_BYTES = 256 * 1024
-TOTAL_SECONDS = 120.0
+TOTAL_SECONDS = 75.0
+"""Just above the minute after which ServiceNow ends a request itself."""
 TOKEN_SECONDS = 30.0
-FAILURES_IN_A_ROW = 3
 TIMEOUT = httpx.Timeout(connect=10, read=75, write=10, pool=60)
 ATTEMPTS = 4
 LONGEST_WAIT_SECONDS = 30.0
+LONGEST_NUMBER = 12
 TRANSIENT = frozenset({420, 429, 500, 502, 503, 504})
 NO_SECRETS = frozenset({"grant_type", "client_id", "username"})
 WITHOUT_TOKEN = ("basic", "api_key")
@@ -46,6 +49,7 @@ class Answer:
     status: int
     headers: httpx.Headers
     body: bytes
+    seconds: float = 0.0
 
     def json(self) -> Any:  # noqa: ANN401 - whatever the product sent
         """The body as JSON. Raises ReadError (error) when it is none."""
@@ -82,11 +86,8 @@ class TransientError(Exception):
         self.retry_after = retry_after
 
 
-class SlowAnswerError(ReadError):
-    """No whole answer in time. It is not asked for again: each try would cost as much."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(DatasetState.ERROR, code, message)
+class BrokenAnswerError(ReadError):
+    """No answer that can be read: too slow, too large, damaged. It is not tried again: each try would cost as much."""
 
 
 def _wait(state: RetryCallState) -> float:
@@ -106,8 +107,7 @@ class SaasClient(ABC):
         self.connection = connection
         self.budget = budget
         self._is_lenient, self._is_admitted = is_lenient, False
-        self._failures_in_a_row = 0
-        self._given_up: str | None = None
+        self.patience = Patience()
         self.base = connection.url.rstrip("/")
         self.usage = Usage()
         self._authorization: dict[str, str] | None = None
@@ -162,49 +162,80 @@ class SaasClient(ABC):
     ) -> Answer:
         """GET a path of the instance, or a paging link on the same host.
 
-        Raises ReadError for this dataset, CollectorError for the whole connection. After a few failures in a row, or
-        when the org's limit is used up, nothing more is sent: all that is left fails at once.
+        Raises ReadError for this dataset, CollectorError for the whole connection. When the patience of a collection
+        is at its end, or the org's limit is used up, nothing more is sent: all that is left fails at once.
         """
-        if self._given_up is not None:
-            raise ReadError(DatasetState.ERROR, "given_up", self._given_up)
+        self._require_patience()
         url = self._same_host(path)
         try:
-            async for attempt in self._attempts():
-                with attempt:
-                    answer = await self._once(url, params, headers or {})
-                    self._failures_in_a_row = 0
-                    return answer
-        except TransientError as error:
-            self._count_failure(str(error))
-            raise ReadError(DatasetState.ERROR, error.code, f"{error}, {ATTEMPTS} times in a row") from error
-        except SlowAnswerError as error:
-            self._count_failure(error.message)
-            raise
+            answer = await self._tried(lambda: self._once(url, params, headers or {}))
         except CollectorError as error:
             if not (self._is_lenient and self._is_admitted):
                 raise
+            self.patience.failed(str(error))
             raise ReadError(DatasetState.ERROR, "connection", str(error)) from error
+        self.patience.answered()
+        return answer
+
+    async def get_open(self, path: str) -> Answer:
+        """GET a path that needs no login and that the product does not count against its limits.
+
+        Raises ReadError, and UnreachableError when something else answers in the product's place.
+        """
+        self._require_patience()
+        url = self._same_host(path)
+        return await self._tried(lambda: self._send("GET", url, is_counted=False))
+
+    def _require_patience(self) -> None:
+        if self.patience.given_up is not None:
+            raise ReadError(DatasetState.ERROR, "given_up", self.patience.given_up)
+
+    async def _tried(self, send: Callable[[], Awaitable[Answer]]) -> Answer:
+        """The answer, after retries if need be. Raises ReadError when they brought none."""
+        attempts = 0
+        try:
+            async for attempt in self._attempts():
+                with attempt:
+                    attempts = attempt.retry_state.attempt_number
+                    with self._losing():
+                        return await send()
+        except TransientError as error:
+            self.patience.failed(str(error))
+            times = f"{attempts} times in a row" if attempts > 1 else "and there is no time to try again"
+            raise ReadError(DatasetState.ERROR, error.code, f"{error}, {times}") from error
+        except BrokenAnswerError as error:
+            self.patience.failed(error.message)
+            raise
         raise AssertionError("tenacity ends with an answer or an error")
 
-    def _count_failure(self, problem: str) -> None:
-        self._failures_in_a_row += 1
-        if self._failures_in_a_row >= FAILURES_IN_A_ROW:
-            self.give_up(f"{FAILURES_IN_A_ROW} requests in a row failed, the last with: {problem}")
+    @contextmanager
+    def _losing(self) -> Iterator[None]:
+        """What an attempt took is lost when it fails."""
+        began = time.monotonic()
+        try:
+            yield
+        except (TransientError, BrokenAnswerError):
+            self.patience.lose(time.monotonic() - began)
+            raise
 
     def give_up(self, reason: str) -> None:
         """Send no more requests through this client."""
-        self._given_up = f"{reason}; nothing more is asked until the next run"
+        self.patience.give_up(reason)
 
     def _attempts(self) -> AsyncRetrying:
         return AsyncRetrying(
             retry=retry_if_exception_type(TransientError),
-            stop=stop_after_attempt(ATTEMPTS),
+            stop=self._is_enough,
             wait=_wait,
             before_sleep=self._tell,
             reraise=True,
         )
 
+    def _is_enough(self, state: RetryCallState) -> bool:
+        return state.attempt_number >= ATTEMPTS or state.upcoming_sleep >= self.patience.left_seconds
+
     def _tell(self, state: RetryCallState) -> None:
+        self.patience.lose(state.upcoming_sleep)
         error = state.outcome.exception() if state.outcome else None
         log.warning(
             "request tried again",
@@ -243,14 +274,8 @@ class SaasClient(ABC):
         return answer
 
     async def post_token(self, form: Mapping[str, str]) -> Answer:
-        """The token request, the only POST there is. Tried again on transient failures."""
-        try:
-            async for attempt in self._attempts():
-                with attempt:
-                    return await self._send("POST", self.base + self.token_path, data=form)
-        except TransientError as error:
-            raise UnreachableError(f"{self.connection.label}: the token request failed: {error}") from error
-        raise AssertionError("tenacity ends with an answer or an error")
+        """The token request, the only POST there is. Tried again on transient failures. Raises ReadError."""
+        return await self._tried(lambda: self._send("POST", self.base + self.token_path, data=form))
 
     async def _send(
         self,
@@ -260,29 +285,41 @@ class SaasClient(ABC):
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         data: Mapping[str, str] | None = None,
+        is_counted: bool = True,
     ) -> Answer:
-        self.budget.take()
+        if is_counted:
+            self.budget.take()
+            await asyncio.sleep(self.budget.pause_seconds)
         self.usage.calls += 1
         is_get = method == "GET"
-        limit, seconds = (MAX_BODY_BYTES, TOTAL_SECONDS) if is_get else (MAX_TOKEN_BODY_BYTES, TOKEN_SECONDS)
+        limit, most = (MAX_BODY_BYTES, TOTAL_SECONDS) if is_get else (MAX_TOKEN_BODY_BYTES, TOKEN_SECONDS)
+        seconds, began = self.patience.attempt_seconds(most), time.monotonic()
         try:
             async with asyncio.timeout(seconds):
                 async with self._http.stream(method, url, params=params, headers=headers, data=data) as response:
                     body = await bodies.read_bounded(response, limit)
         except TimeoutError as error:
-            raise SlowAnswerError("timeout", f"no whole answer within {seconds:.0f} s") from error
+            raise BrokenAnswerError(DatasetState.ERROR, "timeout", f"no whole answer within {seconds:.0f} s") from error
         except ReadError as error:
-            if error.code == "too_slow":
-                raise SlowAnswerError(error.code, error.message) from error
-            raise
+            raise BrokenAnswerError(error.state, error.code, error.message) from error
         except httpx.RequestError as error:
             raise TransientError(f"{type(error).__name__}: {error or 'connection lost'}", code="transport") from error
         self.usage.bytes += len(body)
-        answer = Answer(response.status_code, response.headers, bodies.without(_sent_secrets(headers, data), body))
+        safe = bodies.without(_sent_secrets(headers, data), body)
+        answer = Answer(response.status_code, response.headers, safe, time.monotonic() - began)
+        self._observe_rate_limit(answer.headers)
         self._check_origin(answer)
         if answer.status in TRANSIENT:
             raise self._limit(answer) or _transient(answer)
         return answer
+
+    def _observe_rate_limit(self, headers: httpx.Headers) -> None:
+        """The hourly rule that the product says to apply to us, if it says any."""
+        limit, reset = headers.get("x-ratelimit-limit", ""), headers.get("x-ratelimit-reset", "")
+        if all(text.isascii() and text.isdigit() and len(text) < LONGEST_NUMBER for text in (limit, reset)) and int(
+            limit
+        ):
+            self.budget.observe_window(int(limit), float(reset))
 
     def _limit(self, answer: Answer) -> Exception | None:
         """The error of an answer that says that a lasting limit is used up; None for any other."""
