@@ -132,8 +132,8 @@ bench: install ## Measure; figures are ratios of two things in one run
 
 .PHONY: generate
 generate: install ## Write all generated files
-	@"$(BIN)/contracts" generate
 	@"$(BIN)/evaluator" controls index --out contracts/generated/control-index.json
+	@"$(BIN)/contracts" generate
 
 .PHONY: lock
 lock: install ## Compile the locks anew

@@ -35,7 +35,7 @@ def _require_source_tree() -> None:
 def generate(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; fail when a file is not current")] = False,
 ) -> None:
-    """Write JSON Schemas and the AsyncAPI document."""
+    """Write JSON Schemas, the AsyncAPI document and the page of the datasets."""
     _require_source_tree()
     stale = []
     for name, content in generated_files().items():

@@ -1,10 +1,11 @@
-"""What is generated from the models and the registry: JSON Schemas and the AsyncAPI 3.1 document."""
+"""What is generated from the models and the registry: JSON Schemas, the AsyncAPI 3.1 document, the datasets' page."""
 
 import json
 from typing import Any
 
 import yaml
 
+from plumbline_contracts.dataset_pages import dataset_page
 from plumbline_contracts.events import EVENT_TYPES, Event
 from plumbline_contracts.topics import DEFAULT_PREFIX, Topic, registry
 
@@ -145,4 +146,5 @@ def generated_files() -> dict[str, str]:
         for name, model in EVENT_TYPES.items()
     }
     files["docs/reference/asyncapi.yaml"] = asyncapi()
+    files["docs/reference/datasets.md"] = dataset_page()
     return files
