@@ -1,8 +1,13 @@
 // Gives the role plumbline_reader read access to the tables that Plumbline reads, and nothing else.
 // Run it under System Definition > Scripts - Background, scope global, as an administrator with security_admin elevated.
 // It creates what is missing, keeps what is there, and can be run again. REMOVE = true takes back what it created.
+//
+// Where a table has no read rule of its own, the rules of its parent or of * apply. A first rule on the table would
+// replace them, for everybody: users who are no administrators could lose access. Such tables are left out and named;
+// look at who reads them, then set FIRST = true to include them.
 (function () {
     var REMOVE = false;
+    var FIRST = false;
     var ROLE = 'plumbline_reader';
     var MARK = 'Read access for Plumbline';
     var TABLES = [
@@ -39,9 +44,22 @@
         return acl.next() ? acl : null;
     }
 
+    function hasRules(name) {
+        var acl = new GlideRecord('sys_security_acl');
+        acl.addQuery('name', name);
+        acl.addQuery('type', 'record');
+        acl.addQuery('operation', 'read');
+        acl.addQuery('active', true);
+        acl.query();
+        return acl.hasNext();
+    }
+
     function create(name, role) {
         if (rule(name)) {
             return 'kept';
+        }
+        if (!FIRST && !hasRules(name)) {
+            return 'left out: it would be the first read rule on this name; see FIRST';
         }
         var acl = new GlideRecord('sys_security_acl');
         acl.initialize();
