@@ -3,29 +3,26 @@
 import asyncio
 import contextlib
 import json
-import os
 import sys
 from collections.abc import Coroutine
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
 from plumbline_contracts import ids, logs
-from plumbline_contracts.events import DatasetState, DatasetSummary, RequestReason
-from plumbline_contracts.files import data_folder
+from plumbline_contracts.events import DatasetState, RequestReason
 from plumbline_contracts.kafka import KafkaSettings
 from pydantic import ValidationError
-from rich.console import Console
-from rich.table import Table
 
-from plumbline_collector import collection, connections
+from plumbline_collector import collection, connections, reports
 from plumbline_collector.budget import CallBudget
 from plumbline_collector.connections import Connection, ConnectionsError
 from plumbline_collector.connectors import open_connector
 from plumbline_collector.errors import CollectorError
-from plumbline_collector.forecast import forecast
+from plumbline_collector.forecast import Forecast, forecast
+from plumbline_collector.rights import Unread, control_index, missing_rights, unread
 from plumbline_collector.settings import Settings
 from plumbline_collector.spool import SpoolError
 
@@ -97,7 +94,7 @@ def snapshot(
         connection = connections.choose(_load(connections_file), instance)
     except ConnectionsError as error:
         raise _fail(str(error), 2) from error
-    draft = out.with_name(out.name + ".partial")
+    draft, budget = out.with_name(out.name + ".partial"), CallBudget(connection.api_share)
     try:
         spooled = _do(
             collection.collect(
@@ -105,7 +102,7 @@ def snapshot(
                 draft,
                 request_id=ids.random_id(),
                 reason=RequestReason.USER,
-                budget=CallBudget(connection.api_share),
+                budget=budget,
                 started_at=collection.start_after(None, datetime.now(UTC)),
                 keep_unread=True,
             )
@@ -116,21 +113,17 @@ def snapshot(
     finally:
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
-    for summary in spooled.completed.datasets:
-        typer.echo(f"{summary.name:28} {summary.state:12} {summary.row_count:8} rows{_remark(summary)}")
+    console = reports.console()
+    console.print(reports.snapshot_table(spooled.completed))
+    console.print(reports.snapshot_sentence(spooled.completed, budget.state().used_by_us, budget.left), highlight=False)
     typer.echo(f"written to {out}")
-
-
-def _remark(summary: DatasetSummary) -> str:
-    missing = f"  without {', '.join(m.field for m in summary.missing_fields)}" if summary.missing_fields else ""
-    return f"  {summary.error.message}" if summary.error else missing
 
 
 @app.command()
 def lint(connections_file: ConnectionsFile) -> None:
     """Check the connections file, and its parameters against the control catalogue; send nothing."""
     found = _load(connections_file)
-    problems = connections.parameter_problems(connections_file, _index()["controls"])
+    problems = connections.parameter_problems(connections_file, control_index()["controls"])
     if problems:
         raise _fail("\n".join(problems))
     typer.echo(f"{len(found)} connections are well-formed")
@@ -140,27 +133,42 @@ def lint(connections_file: ConnectionsFile) -> None:
 def plan(
     connections_file: ConnectionsFile,
     users: Annotated[int, typer.Option(min=0, help="Active users of each org, as far as you know")] = 1000,
+    rows: Annotated[
+        list[str] | None,
+        typer.Option(help="OBJECT=N: how many rows an object or table really has, such as OauthToken=40000"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON array")] = False,
 ) -> None:
-    """Say how many API calls a day each connection will make; send nothing."""
-    forecasts = [forecast(connection, users) for connection in _load(connections_file)]
+    """Say how many API calls each connection will make in one collection and in a day; send nothing."""
+    counts = _row_counts(rows or [])
+    forecasts = [forecast(connection, users, counts) for connection in _load(connections_file)]
     if as_json:
-        lines = [
-            {**asdict(each), "calls_per_day": each.calls_per_day, "daily_limit_needed": each.daily_limit_needed}
-            for each in forecasts
-        ]
-        typer.echo(json.dumps(lines, indent=2))
+        typer.echo(json.dumps([_forecast_document(each) for each in forecasts], indent=2))
         return
-    table = Table("instance", "full runs", "looks for changes", "calls a day", "enough below its share of a limit of")
+    console = reports.console()
+    console.print(f"For orgs of {users:,} active users, on a day without changes:", highlight=False)
+    console.print(reports.plan_table(forecasts))
     for each in forecasts:
-        table.add_row(
-            each.instance,
-            f"{each.full_runs_per_day} x {each.calls_per_full_run} calls",
-            f"{each.looks_per_day} x {each.calls_per_look} calls",
-            str(each.calls_per_day),
-            f"{each.daily_limit_needed} ({each.api_share:.0%})",
-        )
-    _console().print(table)
+        console.print(reports.plan_details(each))
+
+
+def _row_counts(stated: list[str]) -> dict[str, int]:
+    counts = {}
+    for text in stated:
+        name, _, number = text.partition("=")
+        if not name or not (number.isascii() and number.isdigit()):
+            raise _fail(f"--rows {text}: expected OBJECT=N, such as OauthToken=40000", 2)
+        counts[name] = int(number)
+    return counts
+
+
+def _forecast_document(each: Forecast) -> dict[str, Any]:
+    return {
+        **asdict(each),
+        "calls_per_full_run": each.calls_per_full_run,
+        "calls_per_day": each.calls_per_day,
+        "daily_limit_needed": each.daily_limit_needed,
+    }
 
 
 @app.command()
@@ -169,91 +177,63 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON array")] = False,
 ) -> None:
     """Try every connection; print what it may read, what it may not, and which permission to grant."""
-    reports = _do(_check_all(_load(connections_file)))
+    found = _do(_check_all(_load(connections_file)))
     if as_json:
-        typer.echo(json.dumps(reports, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps([_check_document(report) for report in found], indent=2, ensure_ascii=False))
     else:
-        _print_check(reports)
-    if any(report["problem"] or report["missing"] for report in reports):
+        for report in found:
+            _print_check(report)
+    if any(report.problem or report.unread for report in found):
         raise typer.Exit(1)
 
 
-async def _check_all(chosen: list[Connection]) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class _Check:
+    """What a look at one connection found. `problem`: it does not work at all."""
+
+    connection: Connection
+    problem: str | None = None
+    readable: list[str] = field(default_factory=list)
+    unread: list[Unread] = field(default_factory=list)
+
+
+async def _check_all(chosen: list[Connection]) -> list[_Check]:
     return [await _check(connection) for connection in chosen]
 
 
-async def _check(connection: Connection) -> dict[str, Any]:
-    report: dict[str, Any] = {"instance": connection.key, "product": connection.product, "problem": None}
-    found: list[DatasetSummary] = []
+async def _check(connection: Connection) -> _Check:
     try:
         async with open_connector(connection, CallBudget(connection.api_share)) as connector:
             found = await connector.check()
     except CollectorError as error:
-        report["problem"] = str(error)
-    report["readable"] = [summary.name for summary in found if summary.state is DatasetState.OK]
-    report["missing"] = [line for summary in found for line in _missing(connection, summary)]
-    return report
+        return _Check(connection, problem=str(error))
+    readable = [summary.name for summary in found if summary.state is DatasetState.OK]
+    return _Check(connection, readable=readable, unread=unread(connection.product, found))
 
 
-def _missing(connection: Connection, summary: DatasetSummary) -> list[dict[str, Any]]:
-    lines = []
-    if summary.state is not DatasetState.OK and summary.error:
-        lines.append(_missing_line(connection, summary, None, summary.error.model_dump(mode="json"), summary.state))
-    for field in summary.missing_fields:
-        error = field.error.model_dump(mode="json")
-        lines.append(_missing_line(connection, summary, field.field, error, field.state))
-    return lines
-
-
-def _missing_line(
-    connection: Connection, summary: DatasetSummary, field: str | None, error: dict[str, Any], state: DatasetState
-) -> dict[str, Any]:
-    controls = _controls_reading(connection.product, summary.name, field)
+def _check_document(report: _Check) -> dict[str, Any]:
     return {
-        "dataset": summary.name,
-        "field": field,
-        "state": state,
-        "message": error["message"],
-        "permission": error["permission"],
-        "remedy": error["remedy"],
-        "controls": [name for name, _ in controls],
-        "points": sum(points for _, points in controls),
+        "instance": report.connection.key,
+        "product": report.connection.product,
+        "problem": report.problem,
+        "readable": report.readable,
+        "missing": [asdict(line) for line in report.unread],
+        "grant": [asdict(right) for right in missing_rights(report.unread)],
     }
 
 
-def _index() -> dict[str, Any]:
-    """The generated index of the control catalogue."""
-    path = data_folder() / "generated" / "control-index.json"
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
-
-
-def _controls_reading(product: str, dataset: str, field: str | None) -> list[tuple[str, float]]:
-    """The controls that read a dataset (or one field of it) and their points, from the generated index."""
-    index = _index()
-    fields = index["datasets"].get(product, {}).get(dataset, {})
-    named = fields.get(field, []) if field else [control for controls in fields.values() for control in controls]
-    return [(control, index["controls"][control]["points"]) for control in sorted(set(named))]
-
-
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
-
-
-def _print_check(reports: list[dict[str, Any]]) -> None:
-    console = _console()
-    for report in reports:
-        console.print(f"[bold]{report['instance']}[/bold] ({report['product']})")
-        if report["problem"]:
-            console.print(f"  {report['problem']}", markup=False, highlight=False)
-            continue
-        console.print(f"  reads {', '.join(report['readable']) or 'nothing'}", highlight=False)
-        if not report["missing"]:
-            console.print("  nothing is missing", style="green")
-            continue
-        table = Table("not readable", "state", "grant", "controls", "points")
-        for line in report["missing"]:
-            name = f"{line['dataset']}.{line['field']}" if line["field"] else line["dataset"]
-            grant = f"{line['permission']}: {line['remedy']}" if line["permission"] else line["message"]
-            table.add_row(name, line["state"], grant, str(len(line["controls"])), f"{line['points']:g}")
-        console.print(table)
+def _print_check(report: _Check) -> None:
+    console = reports.console()
+    console.print(f"[bold]{report.connection.key}[/bold] ({report.connection.product})")
+    if report.problem:
+        console.print(f"  {report.problem}", markup=False, highlight=False)
+        return
+    console.print(f"  reads {', '.join(report.readable) or 'nothing'}", highlight=False)
+    if not report.unread:
+        console.print("  nothing is missing", style="green")
+        return
+    if rights := missing_rights(report.unread):
+        console.print(reports.rights_table(rights))
+    if others := [line for line in report.unread if not line.permission]:
+        console.print(reports.others_table(others))
+    console.print(reports.cost_sentence(report.unread), highlight=False)

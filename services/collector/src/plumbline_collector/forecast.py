@@ -1,22 +1,16 @@
 """How many API calls a connection will make in a day, before it makes any. Pure."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
 from plumbline_contracts.events import Product
 
 from plumbline_collector.connections import Basic, Connection
-from plumbline_collector.connectors.salesforce.plan import METHODS_BATCH
-from plumbline_collector.connectors.servicenow.client import PAGE_ROWS
-from plumbline_collector.connectors.servicenow.plan import BUILD_PROPERTIES, NAMES_PER_QUERY, WATCHED, names
+from plumbline_collector.connectors.salesforce import plan as salesforce
+from plumbline_collector.connectors.servicenow import plan as servicenow
 
-SALESFORCE_PAGE_ROWS = 2000
-METHODS_PAGE_ROWS = 500
-SALESFORCE_SINGLE_READS = 5
-"""Organization, security settings, remote sites, the caller's own rights, audit trail."""
-SERVICENOW_SINGLE_READS = 2
-"""Plugins, script actions."""
 _DAY = timedelta(days=1)
 
 
@@ -27,10 +21,17 @@ class Forecast:
     instance: str
     product: Product
     full_runs_per_day: int
-    calls_per_full_run: int
+    calls_by_dataset: dict[str, int]
+    calls_besides: int
+    """Of one collection, for no dataset: the login, and where the record of changes ends."""
     looks_per_day: int
     calls_per_look: int
     api_share: float
+
+    @property
+    def calls_per_full_run(self) -> int:
+        """All calls of one collection that the product counts."""
+        return sum(self.calls_by_dataset.values()) + self.calls_besides
 
     @property
     def calls_per_day(self) -> int:
@@ -43,36 +44,21 @@ class Forecast:
         return math.ceil(self.calls_per_day / self.api_share)
 
 
-def forecast(connection: Connection, users: int) -> Forecast:
-    """What a connection will call for an org of so many active users."""
-    look = 1 if connection.product is Product.SALESFORCE else len(WATCHED)
+def forecast(connection: Connection, users: int, rows: Mapping[str, int] | None = None) -> Forecast:
+    """What a connection will call for an org of so many active users.
+
+    `rows` says how many rows an object or table really has; the others are taken to have what is typical for an org
+    of that size.
+    """
+    plan = salesforce if connection.product is Product.SALESFORCE else servicenow
     login = 0 if isinstance(connection.auth, Basic) or connection.auth.method == "api_key" else 1
-    reads = _salesforce_reads(users) if connection.product is Product.SALESFORCE else _servicenow_reads(users)
     return Forecast(
         instance=connection.key,
         product=connection.product,
         full_runs_per_day=math.ceil(_DAY / connection.schedule.full),
-        calls_per_full_run=login + look + reads,
+        calls_by_dataset=plan.calls_by_dataset({**plan.typical_rows(users), **(rows or {})}),
+        calls_besides=login + plan.CALLS_OF_FIRST_LOOK,
         looks_per_day=math.ceil(_DAY / connection.schedule.changes),
-        calls_per_look=look,
+        calls_per_look=plan.CALLS_PER_LOOK,
         api_share=connection.api_share,
     )
-
-
-def _pages(rows: int, size: int) -> int:
-    return max(1, math.ceil(rows / size))
-
-
-def _salesforce_reads(users: int) -> int:
-    """Single reads, frozen logins, grants, the count and the batches of MFA methods, the users themselves."""
-    pages = _pages(users, SALESFORCE_PAGE_ROWS)
-    of_batch = METHODS_BATCH // METHODS_PAGE_ROWS
-    methods = users // METHODS_BATCH * of_batch + _pages(users % METHODS_BATCH, METHODS_PAGE_ROWS)
-    return SALESFORCE_SINGLE_READS + 1 + 1 + 1 + methods + pages
-
-
-def _servicenow_reads(users: int) -> int:
-    """Single reads, the groups of property names, roles, MFA registrations, the users themselves."""
-    groups = math.ceil(len((*BUILD_PROPERTIES, *names("property_names.txt"))) / NAMES_PER_QUERY)
-    pages = _pages(users, PAGE_ROWS)
-    return SERVICENOW_SINGLE_READS + groups + 1 + pages + pages

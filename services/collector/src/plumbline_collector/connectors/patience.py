@@ -1,5 +1,7 @@
 """How much failing one collection endures before it asks for nothing more."""
 
+import time
+
 BASE_SECONDS = 75.0
 """What failed attempts and the waits between them may cost: with the longest single attempt, less than two minutes."""
 SECONDS_PER_CALL = 0.25
@@ -7,17 +9,23 @@ FREE_CALLS = 100
 LONGEST_SECONDS = 900.0
 SHORTEST_ATTEMPT_SECONDS = 20.0
 FAILURES_IN_A_ROW = 5
+SHORT_SECONDS = 100.0
+"""How long a collection that a person waits for may take, if it is small; answers in time included."""
+SHORT_SECONDS_PER_CALL = 5.0
+LAST_ATTEMPT_SECONDS = 10.0
 
 
 class Patience:
     """The retry budget of one collection: time lost to failures, and requests that failed one after the other.
 
     A large collection may lose more time than a small one: each call beyond the first hundred that was answered adds
-    a quarter of a second. `given_up` says why nothing more is asked; None as long as there is patience.
+    a quarter of a second. `given_up` says why nothing more is asked; None as long as there is patience. With `is_short`
+    the whole is bounded too, by time that grows with the calls beyond the first hundred.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_short: bool = False) -> None:
         self.given_up: str | None = None
+        self._began = time.monotonic() if is_short else None
         self._lost_seconds = 0.0
         self._answered = 0
         self._failed_in_a_row = 0
@@ -30,7 +38,17 @@ class Patience:
 
     def attempt_seconds(self, most: float) -> float:
         """How long the next attempt may take: `most`, or the patience that is left, but never too short to answer."""
-        return min(most, max(SHORTEST_ATTEMPT_SECONDS, self.left_seconds))
+        bound = min(most, max(SHORTEST_ATTEMPT_SECONDS, self.left_seconds))
+        return bound if self._began is None else min(bound, max(LAST_ATTEMPT_SECONDS, self._until_end(self._began)))
+
+    def check(self) -> None:
+        """Give up when the time of a short collection is over."""
+        if self._began is not None and self._until_end(self._began) <= 0:
+            self.give_up(f"the product answers slowly, and {time.monotonic() - self._began:.0f} s are over")
+
+    def _until_end(self, began: float) -> float:
+        earned = max(0, self._answered - FREE_CALLS) * SHORT_SECONDS_PER_CALL
+        return began + SHORT_SECONDS + earned - time.monotonic()
 
     def answered(self) -> None:
         """A request was answered."""

@@ -1,8 +1,8 @@
-"""Reading datasets one after another: each with its own state, and with what it cost."""
+"""Reading datasets, each with its own state, and with what it cost."""
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 from plumbline_contracts.datasets import DatasetSchema
@@ -10,7 +10,7 @@ from plumbline_contracts.events import DatasetSummary
 from prometheus_client import Counter
 
 from plumbline_collector.connectors import summaries
-from plumbline_collector.connectors.saas_client import SaasClient
+from plumbline_collector.connectors.saas_client import SaasClient, Usage, usage_here
 from plumbline_collector.errors import ReadError
 
 log = structlog.get_logger(__name__)
@@ -23,17 +23,14 @@ SECONDS = Counter("plumbline_collector_dataset_seconds_total", "Time from the fi
 STATES = Counter("plumbline_collector_dataset_states_total", "Datasets read, by state", [*_LABELS, "state"])
 
 
-@dataclass(frozen=True)
-class _Mark:
-    """Where a client's counts and the clock stood."""
+AT_ONCE = 3
+"""Requests to one instance at the same time: below the four or so that a ServiceNow node serves one user."""
 
-    calls: int
-    bytes: int
-    at: float
+Reading = Callable[[], Awaitable[list[DatasetSummary]]]
 
 
 class DatasetReader:
-    """Reads the datasets of one collection through one client, in turn.
+    """Reads the datasets of one collection through one client.
 
     What fails becomes the state of that dataset alone. What each cost is put into its summary, the log and the metrics.
     """
@@ -43,36 +40,48 @@ class DatasetReader:
 
     async def one(self, name: str, read: Callable[[], Awaitable[DatasetSummary]]) -> DatasetSummary:
         """Read one dataset. `read` may raise ReadError; anything else concerns the whole connection and passes."""
-        mark = self._mark()
-        try:
-            summary = await read()
-        except ReadError as failure:
-            summary = summaries.failed(self._schemas[name], failure)
-        return self._costed(summary, mark)
 
-    async def several(
-        self, names: tuple[str, ...], read: Callable[[], Awaitable[list[DatasetSummary]]]
-    ) -> list[DatasetSummary]:
+        async def alone() -> list[DatasetSummary]:
+            return [await read()]
+
+        (summary,) = await self.several((name,), alone)
+        return summary
+
+    async def several(self, names: tuple[str, ...], read: Reading) -> list[DatasetSummary]:
         """Read datasets that come out of the same calls; the first of them bears the cost."""
-        mark = self._mark()
+        usage, began = Usage(), time.monotonic()
+        outer = usage_here.set(usage)
         try:
             found = await read()
         except ReadError as failure:
             found = [summaries.failed(self._schemas[name], failure) for name in names]
-        return [self._costed(found[0], mark), *(self._costed(each, self._mark()) for each in found[1:])]
+        finally:
+            usage_here.reset(outer)
+        seconds = time.monotonic() - began
+        return [self._costed(found[0], usage, seconds), *(self._costed(each, Usage(), 0.0) for each in found[1:])]
 
-    def _mark(self) -> _Mark:
-        return _Mark(self._client.usage.calls, self._client.usage.bytes, time.monotonic())
+    async def together(self, readings: Sequence[Reading]) -> list[DatasetSummary]:
+        """Run readings that do not need one another, a few at a time; their summaries in the given order.
 
-    def _costed(self, summary: DatasetSummary, since: _Mark) -> DatasetSummary:
-        now = self._mark()
-        summary = summary.model_copy(
-            update={
-                "calls": now.calls - since.calls,
-                "bytes": now.bytes - since.bytes,
-                "seconds": round(now.at - since.at, 3),
-            }
-        )
+        The first error that concerns the whole connection ends all of them.
+        """
+        places = asyncio.Semaphore(AT_ONCE)
+
+        async def in_place(reading: Reading) -> list[DatasetSummary]:
+            async with places:
+                return await reading()
+
+        tasks = [asyncio.create_task(in_place(reading)) for reading in readings]
+        try:
+            return [summary for found in await asyncio.gather(*tasks) for summary in found]
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _costed(self, summary: DatasetSummary, usage: Usage, seconds: float) -> DatasetSummary:
+        changes = {"calls": usage.calls, "bytes": usage.bytes, "seconds": round(seconds, 3)}
+        summary = summary.model_copy(update=changes)
         self._tell(summary)
         return summary
 

@@ -5,6 +5,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -77,6 +78,10 @@ class Usage:
     bytes: int = 0
 
 
+usage_here: ContextVar[Usage | None] = ContextVar("usage_here", default=None)
+"""What the running task alone has sent and received; None: nobody counts."""
+
+
 class TransientError(Exception):
     """An answer or a failure that may be gone in a moment."""
 
@@ -103,11 +108,12 @@ class SaasClient(ABC):
     token_path: ClassVar[str]
 
     def __init__(self, connection: Connection, budget: CallBudget, *, is_lenient: bool = False) -> None:
-        """With `is_lenient`, what would end the collection once the login has worked only ends a dataset."""
+        """With `is_lenient`, what would end the collection once the login has worked only ends a dataset, and a person
+        waits, so that a small org is read within two minutes or not whole."""
         self.connection = connection
         self.budget = budget
         self._is_lenient, self._is_admitted = is_lenient, False
-        self.patience = Patience()
+        self.patience = Patience(is_short=is_lenient)
         self.base = connection.url.rstrip("/")
         self.usage = Usage()
         self._authorization: dict[str, str] | None = None
@@ -187,6 +193,7 @@ class SaasClient(ABC):
         return await self._tried(lambda: self._send("GET", url, is_counted=False))
 
     def _require_patience(self) -> None:
+        self.patience.check()
         if self.patience.given_up is not None:
             raise ReadError(DatasetState.ERROR, "given_up", self.patience.given_up)
 
@@ -290,7 +297,8 @@ class SaasClient(ABC):
         if is_counted:
             self.budget.take()
             await asyncio.sleep(self.budget.pause_seconds)
-        self.usage.calls += 1
+        for usage in self._usages():
+            usage.calls += 1
         is_get = method == "GET"
         limit, most = (MAX_BODY_BYTES, TOTAL_SECONDS) if is_get else (MAX_TOKEN_BODY_BYTES, TOKEN_SECONDS)
         seconds, began = self.patience.attempt_seconds(most), time.monotonic()
@@ -304,7 +312,8 @@ class SaasClient(ABC):
             raise BrokenAnswerError(error.state, error.code, error.message) from error
         except httpx.RequestError as error:
             raise TransientError(f"{type(error).__name__}: {error or 'connection lost'}", code="transport") from error
-        self.usage.bytes += len(body)
+        for usage in self._usages():
+            usage.bytes += len(body)
         safe = bodies.without(_sent_secrets(headers, data), body)
         answer = Answer(response.status_code, response.headers, safe, time.monotonic() - began)
         self._observe_rate_limit(answer.headers)
@@ -312,6 +321,11 @@ class SaasClient(ABC):
         if answer.status in TRANSIENT:
             raise self._limit(answer) or _transient(answer)
         return answer
+
+    def _usages(self) -> Iterator[Usage]:
+        yield self.usage
+        if here := usage_here.get():
+            yield here
 
     def _observe_rate_limit(self, headers: httpx.Headers) -> None:
         """The hourly rule that the product says to apply to us, if it says any."""
