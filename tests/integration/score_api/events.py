@@ -7,6 +7,7 @@ from typing import Any
 
 from plumbline_contracts import envelope, ids
 from plumbline_contracts.events import (
+    AuditEntry,
     ControlDefinition,
     ControlResult,
     ControlResults,
@@ -86,6 +87,7 @@ class Judged:
     digest: str = "a" * 64
     hours: float = 0.0
     in_parts: int = 3
+    changes: Sequence[AuditEntry] = ()
 
     @property
     def started_at(self) -> datetime:
@@ -99,7 +101,8 @@ class Judged:
         """The parts in order: entities before the results they belong to, the results in the last part."""
         groups = [_entities(each) for each in self.results if each.exposed]
         bodies: list[dict[str, Any]] = [{"exposed": groups[n :: self.in_parts - 1]} for n in range(self.in_parts - 1)]
-        bodies.append({"results": list(self.results), "part_count": self.in_parts})
+        last = {"results": list(self.results), "part_count": self.in_parts, "audit_entries": list(self.changes)}
+        bodies.append(last)
         return [self._part(number, body) for number, body in enumerate(bodies)]
 
     def _part(self, number: int, body: dict[str, Any]) -> ControlResults:

@@ -5,7 +5,17 @@ from typing import Any
 
 import httpx
 import pytest
-from plumbline_contracts.events import CollectionRequest, Insights, Outcome, RequestReason, UnknownReason
+from plumbline_contracts.events import (
+    ApiBudget,
+    AuditEntry,
+    CollectionRequest,
+    DatasetState,
+    DatasetSummary,
+    Insights,
+    Outcome,
+    RequestReason,
+    UnknownReason,
+)
 from plumbline_score_api.app import Database
 from plumbline_score_api.problems import MEDIA_TYPE, UnavailableError
 from plumbline_score_api.projection.service import ProjectionService
@@ -13,7 +23,7 @@ from plumbline_score_api.services import Services
 from prometheus_client import REGISTRY
 from pymongo.errors import AutoReconnect
 
-from tests.integration.score_api.events import Judged, definition, result, status
+from tests.integration.score_api.events import START, Judged, definition, result, status
 from tests.integration.score_api.in_process import ALL_ROLES, COMMANDS, client_for
 
 
@@ -97,6 +107,31 @@ async def test_an_instance_without_evaluation_is_there_and_counts_nothing(
     instance = await _get(client, "/v1/instances/new")
     assert (instance["evaluated_at"], instance["max"], instance["insights"]) == (None, 0, "main")
     assert (await _get(client, "/v1/secure-score"))["evaluated_at"] is None
+
+
+async def test_an_instance_says_what_reading_cost_what_is_left_and_who_changed_what(
+    client: httpx.AsyncClient, projection: ProjectionService
+) -> None:
+    read = DatasetSummary(
+        name="users", kind="rows", state=DatasetState.OK, row_count=7, source="User", calls=3, bytes=2048, seconds=0.5
+    )
+    budget = ApiBudget(used_by_us=70, used_in_total=900, daily_limit=15000, share=0.1, day="2026-11-01")
+    await projection.take_status(status(datasets=[read], budget=budget))
+    change = AuditEntry(
+        at=START, actor="ann@contoso.example", action="changedPasswordLength", subject="minimumPasswordLength",
+        old_value="12", new_value="5",
+    )  # fmt: skip
+    for part in Judged(1, changes=[change]).parts():
+        await projection.take_part(part)
+    instance = await _get(client, "/v1/instances/sales-eu")
+    (dataset,) = instance["datasets"]
+    assert (dataset["row_count"], dataset["calls"]) == (7, 3)
+    assert (dataset["bytes"], dataset["seconds"]) == (2048, 0.5)
+    assert (instance["budget"]["used_by_us"], instance["budget"]["daily_limit"]) == (70, 15000)
+    (told,) = instance["changes"]
+    assert (told["actor"], told["subject"], told["old_value"], told["new_value"]) == (
+        "ann@contoso.example", "minimumPasswordLength", "12", "5",
+    )  # fmt: skip
 
 
 # --- insights

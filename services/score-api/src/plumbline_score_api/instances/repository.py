@@ -27,8 +27,9 @@ class InstanceRepository:
         return [document async for document in self._instances.find({"tenant": tenant}, _LIGHT).sort("_id", 1)]
 
     async def find(self, tenant: str, instance: str) -> Document | None:
-        """One instance of the tenant."""
-        return await self._instances.find_one({"_id": f"{tenant}/{instance}", "tenant": tenant}, _LIGHT)
+        """One instance of the tenant, with the audit entries of its current evaluation."""
+        identity = {"_id": f"{tenant}/{instance}", "tenant": tenant}
+        return await self._instances.find_one(identity, {"current.datasets": 0})
 
 
 class InsightsRepository:

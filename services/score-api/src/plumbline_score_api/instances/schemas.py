@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from plumbline_contracts.events import DatasetSummary, Health, Insights, Product, RunSummary
+from plumbline_contracts.events import ApiBudget, AuditEntry, DatasetSummary, Health, Insights, Product, RunSummary
 from pydantic import BaseModel, ConfigDict, Field
 
 from plumbline_score_api.scores.schemas import InstanceScore
@@ -25,7 +25,10 @@ class InstanceDetail(InstanceItem):
 
     last_success: RunSummary | None
     consecutive_failures: int
-    datasets: list[DatasetSummary]
+    next_watch_at: datetime | None = Field(description="When the product is next asked whether something changed")
+    budget: ApiBudget | None = Field(description="Calls of the product's API today, against the connection's share")
+    datasets: list[DatasetSummary] = Field(description="What was read: state, rows, calls, bytes, seconds")
+    changes: list[AuditEntry] = Field(description="What the product's audit trail said when it was last read")
     outcomes: dict[str, int] = Field(description="Outcome to number of controls")
     stale: int = Field(description="Controls whose last result stands in for one that could not be read")
 

@@ -5,7 +5,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from plumbline_contracts import ids
-from plumbline_contracts.events import CollectionRequest, Health, Insights, InstanceStatus, Product, RequestReason
+from plumbline_contracts.events import (
+    AuditEntry,
+    CollectionRequest,
+    Health,
+    Insights,
+    InstanceStatus,
+    Product,
+    RequestReason,
+)
 
 from plumbline_score_api.instances.insights import InsightsService
 from plumbline_score_api.instances.repository import InstanceRepository
@@ -40,7 +48,10 @@ class InstanceService:
             **_item(document, insights),
             last_success=status.last_success if status else None,
             consecutive_failures=status.consecutive_failures if status else 0,
+            next_watch_at=status.next_watch_at if status else None,
+            budget=status.budget if status else None,
             datasets=status.datasets if status else [],
+            changes=[AuditEntry.model_validate_json(entry) for entry in current.get("audit_entries", [])],
             outcomes=current.get("outcomes", {}),
             stale=current.get("stale", 0),
         )
