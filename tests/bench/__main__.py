@@ -11,7 +11,7 @@ from pathlib import Path
 
 from plumbline_contracts.events import Product
 
-from tests.bench import core, latency, report, sizes, throughput
+from tests.bench import bare, core, latency, report, sizes, throughput
 from tests.bench.figures import Section
 from tests.bench.orgs import simulated
 from tests.bench.topics import broker
@@ -40,6 +40,8 @@ def main() -> int:
             with simulated(SMALL, scratch / "small") as small, simulated(LARGE, scratch / "large") as large:
                 tell(f"commands on {LARGE:,} and {SMALL:,} users")
                 sections.append(sizes.measure_commands(small, large, scratch))
+                tell(f"collection of {LARGE:,} users against a bare loop")
+                sections.append(bare.measure(large))
                 tell(f"services on {LARGE:,} and {SMALL:,} users")
                 sections.append(sizes.measure_services(started, small, large, scratch))
         tell("from a changed setting to the new score")
