@@ -11,16 +11,16 @@
     var ROLE = 'plumbline_reader';
     var MARK = 'Read access for Plumbline';
     var TABLES = [
-        'blacklisted_password', 'digest_properties', 'ecc_agent', 'ecc_agent_property', 'ip_access',
-        'kb_knowledge_base', 'kb_uc_can_contribute_mtom', 'kb_uc_can_read_mtom', 'ldap_server_config',
-        'ldap_server_url', 'multi_factor_criteria', 'oauth_entity', 'oidc_identity_provider', 'password_policy',
-        'pwd_cred_store', 'saml2_update1_properties', 'sp_page', 'sp_widget', 'sso_properties', 'sys_api_access_policy',
-        'sys_audit', 'sys_audit_delete', 'sys_certificate', 'sys_cors_rule', 'sys_db_object', 'sys_dictionary',
-        'sys_group_has_role', 'sys_plugins', 'sys_processor', 'sys_properties', 'sys_public', 'sys_rate_limit_rules',
-        'sys_script_include', 'sys_security_acl', 'sys_security_acl_role', 'sys_store_app', 'sys_user',
-        'sys_user_basic_auth_exception', 'sys_user_grmember', 'sys_user_has_role', 'sys_user_role',
-        'sys_user_role_contains', 'sys_whitelist_member', 'sys_whitelist_package', 'sys_ws_definition',
-        'sys_ws_operation', 'sysevent_script_action', 'user_multifactor_auth', 'v_plugin'
+        'blacklisted_password', 'ecc_agent', 'ecc_agent_property', 'ip_access', 'kb_knowledge_base',
+        'kb_uc_can_contribute_mtom', 'kb_uc_can_read_mtom', 'ldap_server_config', 'ldap_server_url',
+        'multi_factor_criteria', 'oauth_entity', 'password_policy', 'pwd_cred_store', 'sp_page', 'sp_widget',
+        'sso_properties', 'sys_api_access_policy', 'sys_audit', 'sys_audit_delete', 'sys_certificate',
+        'sys_cors_rule', 'sys_db_object', 'sys_dictionary', 'sys_group_has_role', 'sys_plugins', 'sys_processor',
+        'sys_properties', 'sys_public', 'sys_rate_limit_rules', 'sys_script_include', 'sys_security_acl',
+        'sys_security_acl_role', 'sys_store_app', 'sys_user', 'sys_user_basic_auth_exception', 'sys_user_grmember',
+        'sys_user_has_role', 'sys_user_role', 'sys_user_role_contains', 'sys_whitelist_member',
+        'sys_whitelist_package', 'sys_ws_definition', 'sys_ws_operation', 'sysevent_script_action',
+        'user_multifactor_auth', 'v_plugin'
     ];
 
     function roleId() {
