@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from plumbline_simulators.faults import CONTROL_PLANE, KINDS, Fault, FaultBox
+from plumbline_simulators.faults import CONTROL_PLANE, EFFECTS, KINDS, Fault, FaultBox
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +102,9 @@ def routes(org: Settable, box: FaultBox, requests: Counter[str], changes: Change
             return JSONResponse({"error": f"{name} is changed, but that could not be kept: {error}"}, 507)
         return JSONResponse({"name": name, "value": org.settings().get(name, value)})
 
+    async def get_faults(_: Request) -> Response:
+        return JSONResponse({"kinds": EFFECTS, "faults": [vars(fault) for fault in box.faults]})
+
     async def put_faults(request: Request) -> Response:
         try:
             wanted = [Fault(**entry) for entry in await request.json()]
@@ -122,6 +125,7 @@ def routes(org: Settable, box: FaultBox, requests: Counter[str], changes: Change
     return [
         Route(f"{CONTROL_PLANE}/state", state),
         Route(f"{CONTROL_PLANE}/settings/{{name:path}}", put_setting, methods=["PUT"]),
+        Route(f"{CONTROL_PLANE}/faults", get_faults),
         Route(f"{CONTROL_PLANE}/faults", put_faults, methods=["PUT"]),
         Route(f"{CONTROL_PLANE}/faults", delete_faults, methods=["DELETE"]),
         Route(f"{CONTROL_PLANE}/requests", counters),

@@ -17,6 +17,7 @@ class Credentials:
     password: str = "simulated-orgs-only"  # noqa: S105 - opens a simulator
     api_key: str = "simulated-api-key"
     jwt_public_key: str | None = None
+    refresh_token: str = "simulated-refresh-token"  # noqa: S105 - opens a simulator
 
 
 def basic_credentials(header: str) -> tuple[str, str] | None:

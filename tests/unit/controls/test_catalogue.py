@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from plumbline_collector.connectors.servicenow.plan import SCRIPT_ACTIONS, names
+from plumbline_collector.connectors.servicenow.tables import SCRIPT_ACTIONS, names
 from plumbline_contracts.events import Outcome, Product, Severity
 from plumbline_evaluator import casework
 from plumbline_evaluator.catalogue.loading import Catalogue, load

@@ -1,5 +1,6 @@
 """Changing a simulated org's settings: what fits is taken and audited, what does not is refused by name."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,8 @@ def test_changes_outlive_a_restart_and_a_damaged_file_does_not_stop_one(tmp_path
     assert again.settings()["sessionSettings.requireHttpOnly"] is True
 
     file.write_text('{"requireHttpOnly": "tr')
-    seeded = Org()
+    now = datetime.now(UTC)
+    seeded = Org(now=now)
     Changes(file).replay(seeded)
-    assert seeded.settings() == Org().settings()
+    assert seeded.settings() == Org(now=now).settings()
     assert (tmp_path / "salesforce.damaged").is_file()

@@ -2,16 +2,13 @@
 
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
-from datetime import UTC, datetime
-from itertools import islice
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import jwt
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -19,103 +16,43 @@ from plumbline_simulators import control_plane
 from plumbline_simulators.credentials import Credentials, basic_credentials
 from plumbline_simulators.faults import FaultBox, FaultLayer
 from plumbline_simulators.read_only import ReadOnlyLayer
-from plumbline_simulators.salesforce import soql
+from plumbline_simulators.salesforce import permissions, queries
+from plumbline_simulators.salesforce.entity import Entity
 from plumbline_simulators.salesforce.org import Org
-from plumbline_simulators.tables import Row, Table, value_at
+from plumbline_simulators.salesforce.queries import MAX_URI_BYTES, RefusedQueryError, Result
+from plumbline_simulators.salesforce.tokens import Grants
+from plumbline_simulators.tables import Row
 
-VERSIONS = tuple(f"{number}.0" for number in range(62, 67))
+OLDEST, NEWEST = 31, 66
 DAILY_LIMIT = 100_000
-PAGE = 2000
 SHORT_PAGE = 200
-JWT_LIFE_SECONDS = 180
 TOKEN_PATH = "/services/oauth2/token"  # noqa: S105 - a path
-_SMALL_PAGES = {"TwoFactorMethodsInfo": 500, "OauthToken": 500}
-_ROW_CAPS = {"TwoFactorMethodsInfo": 2500, "OauthToken": 2500}
 _OPEN_CURSORS = 64
-
-
-class _Cursor:
-    """A result that is still being paged through."""
-
-    def __init__(self, query: soql.Query, table: Table, tooling: bool) -> None:
-        self.query, self.table, self.tooling = query, table, tooling
-        self.cap = _ROW_CAPS.get(table.name)
-        self.total = sum(1 for _ in self._matching())
-        self._position, self._rows = 0, self._matching()
-
-    def _matching(self) -> Iterator[Row]:
-        query = self.query
-        found: Iterator[Row] = (row for row in self.table.rows(query.after) if query.matches(row))
-        if query.order_by and query.order_by != self.table.key:
-            path = query.order_by
-            found = iter(sorted(found, key=lambda row: _sortable(value_at(row, path)), reverse=query.descending))
-        elif query.descending:
-            found = iter(list(found)[::-1])
-        end = None if query.limit is None else query.offset + query.limit
-        return islice(found, query.offset, end)
-
-    def page(self, start: int, size: int) -> list[Row]:
-        """Rows from `start`; going on is cheap, going back starts again."""
-        if start != self._position:
-            self._rows = self._matching()
-            next(islice(self._rows, start, start), None)
-        end = size if self.cap is None else max(0, min(size, self.cap - start))
-        rows = list(islice(self._rows, end))
-        self._position = start + len(rows)
-        return rows
-
-
-def _sortable(value: Any) -> Any:  # noqa: ANN401 - any cell
-    return value if value is not None else datetime.min.replace(tzinfo=UTC)
-
-
-def _error(status: int, code: str, message: str) -> JSONResponse:
-    return JSONResponse([{"message": message, "errorCode": code}], status)
-
-
-def _not_allowed() -> Response:
-    return _error(405, "METHOD_NOT_ALLOWED", "HTTP Method not allowed. Allowed are GET")
-
-
-def _cell(value: Any) -> Any:  # noqa: ANN401 - any cell
-    return value.strftime("%Y-%m-%dT%H:%M:%S.000+0000") if isinstance(value, datetime) else value
-
-
-def _record(row: Row, fields: list[str], name: str, root: str) -> Row:
-    record: Row = {"attributes": {"type": name, "url": f"{root}/sobjects/{name}/{row.get('Id', '000000000000000AAA')}"}}
-    for field in fields:
-        *parents, last = field.split(".")
-        node: Row = record
-        source: Any = row
-        for parent in parents:
-            source = source.get(parent) if isinstance(source, dict) else {}
-            if source is None:
-                node[parent] = None
-                break
-            node = node.setdefault(parent, {"attributes": {"type": parent}})
-        else:
-            node[last] = _cell(source.get(last))
-    return record
+_TOO_MANY = 3
+_SEASONS = ("Spring", "Summer", "Winter")
+_TOO_LONG = "<html><head><title>URI Too Long</title></head><body>URI Too Long</body></html>"
 
 
 class SalesforceApi:
     """Requests to one simulated org."""
 
-    def __init__(self, org: Org, credentials: Credentials, faults: FaultBox) -> None:
-        self.org, self._credentials, self._faults = org, credentials, faults
+    def __init__(self, org: Org, grants: Grants) -> None:
+        self.org, self._grants = org, grants
         self.requests: Counter[str] = Counter()
-        self._cursors: OrderedDict[str, _Cursor] = OrderedDict()
+        self._cursors: OrderedDict[str, Result] = OrderedDict()
+        self._opened = 0
         self._used = 0
 
     async def token(self, request: Request) -> Response:
         """POST /services/oauth2/token."""
         self.requests["POST token"] += 1
         form = {key: str(value) for key, value in (await request.form()).items()}
-        if refusal := self._refuse_grant(form, request):
+        base = f"{request.url.scheme}://{request.url.netloc}"
+        blocks = self.org.blobs["OauthOidcSettings"]["blockOAuthUnPwFlow"]
+        if refusal := self._grants.refusal(form, _client(form, request), base, blocks_passwords=blocks):
             code, description = refusal
             return JSONResponse({"error": code, "error_description": description}, 400)
         token, _ = self.org.tokens.issue(reuse=False)
-        base = f"{request.url.scheme}://{request.url.netloc}"
         return JSONResponse(
             {
                 "access_token": token,
@@ -128,147 +65,179 @@ class SalesforceApi:
             }
         )
 
-    def _refuse_grant(self, form: dict[str, str], request: Request) -> tuple[str, str] | None:
-        accepted = self._credentials
-        grant = form.get("grant_type", "")
-        if grant == "urn:ietf:params:oauth:grant-type:jwt-bearer":
-            return self._refuse_assertion(form.get("assertion", ""))
-        client_id, secret = _client(form, request)
-        if client_id != accepted.client_id:
-            return "invalid_client_id", "client identifier invalid"
-        if secret != accepted.client_secret:
-            return "invalid_client", "invalid client credentials"
-        if grant == "password":
-            matches = form.get("username") == accepted.username and form.get("password") == accepted.password
-            return None if matches else ("invalid_grant", "authentication failure")
-        return None if grant == "client_credentials" else ("unsupported_grant_type", "grant type not supported")
+    def admitting(self, answer: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
+        """The route of a data request: refused unless version, length, token and limit allow it, and counted."""
 
-    def _refuse_assertion(self, assertion: str) -> tuple[str, str] | None:
-        accepted = self._credentials
-        if accepted.jwt_public_key is None:
-            return "invalid_grant", "user hasn't approved this consumer"
-        audiences = ["https://login.salesforce.com", "https://test.salesforce.com"]
-        try:
-            claims = jwt.decode(assertion, accepted.jwt_public_key, algorithms=["RS256"], audience=audiences)
-        except jwt.InvalidAudienceError:
-            return "invalid_grant", "audience is invalid"
-        except jwt.InvalidTokenError:
-            return "invalid_grant", "invalid assertion"
-        if claims.get("exp", 0) - time.time() > JWT_LIFE_SECONDS or claims.get("iss") != accepted.client_id:
-            return "invalid_grant", "invalid assertion"
-        return (
-            None if claims.get("sub") == accepted.username else ("invalid_grant", "user hasn't approved this consumer")
-        )
+        async def route(request: Request) -> Response:
+            try:
+                return self._refusal(request) or answer(request)
+            except RefusedQueryError as error:
+                return self._fail(400, error.code, error.message)
 
-    def _refuse(self, request: Request) -> Response | None:
-        """What every data request must pass."""
-        version = request.path_params["version"]
-        self.requests[f"{request.method} {request.url.path.split('/', 4)[-1].split('/')[0]}"] += 1
-        if version not in VERSIONS:
-            return _error(410, "UNSUPPORTED_API_VERSION", f"API version {version} is retired")
+        return route
+
+    def _refusal(self, request: Request) -> Response | None:
+        version = request.path_params["version"].partition(".")[0]
+        is_probe = "is_probe" in request.scope
+        if not is_probe:
+            self.requests[f"{request.method} {request.url.path.split('/', 4)[-1].split('/')[0]}"] += 1
+        if len(request.url.path) + len(request.scope["query_string"]) > MAX_URI_BYTES:
+            return HTMLResponse(_TOO_LONG, 414)
+        if not version.isdigit() or int(version) > NEWEST:
+            return _error(404, "NOT_FOUND", "The requested resource does not exist")
+        if int(version) < OLDEST:
+            return _error(410, "UNSUPPORTED_API_VERSION", f"API version {version}.0 is retired")
         if request.scope.get("fault") == "expired_token":
             self.org.expire_tokens()
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
         if not self.org.tokens.is_valid(token):
             return _error(401, "INVALID_SESSION_ID", "Session expired or invalid")
-        self._used += 1
-        if self._used > DAILY_LIMIT:
+        self._used += not is_probe
+        if self._used > self.org.shape.daily_limit:
             return self._fail(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
         return None
 
     def _json(self, body: Any, status: int = 200) -> JSONResponse:  # noqa: ANN401
-        return JSONResponse(body, status, headers={"Sforce-Limit-Info": f"api-usage={self._used}/{DAILY_LIMIT}"})
+        usage = f"api-usage={self._used}/{self.org.shape.daily_limit}"
+        if self.org.shape.has_usage_per_app:
+            usage += f"; per-app-api-usage={self._used}/250(appName=Plumbline)"
+        return JSONResponse(body, status, headers={"Sforce-Limit-Info": usage})
 
     def _fail(self, status: int, code: str, message: str) -> JSONResponse:
         """An error of a request that was let in: it counts, and carries the limit header as every answer does."""
         return self._json([{"message": message, "errorCode": code}], status)
 
     async def versions(self, _: Request) -> Response:
-        """GET /services/data/."""
-        return JSONResponse([{"label": v, "url": f"/services/data/v{v}", "version": v} for v in VERSIONS])
+        """GET /services/data/: asks for no token and is not counted."""
+        return JSONResponse([_version(number) for number in range(OLDEST, NEWEST + 1)])
 
-    async def limits(self, request: Request) -> Response:
+    def limits(self, _: Request) -> Response:
         """GET …/limits."""
-        if refusal := self._refuse(request):
-            return refusal
-        return self._json({"DailyApiRequests": {"Max": DAILY_LIMIT, "Remaining": DAILY_LIMIT - self._used}})
+        limit = self.org.shape.daily_limit
+        daily = {"Max": limit, "Remaining": max(0, limit - self._used)}
+        others = {
+            "DailyBulkApiRequests": {"Max": 10_000, "Remaining": 10_000},
+            "DataStorageMB": {"Max": 5, "Remaining": 3},
+        }
+        return self._json({"DailyApiRequests": daily, **others})
 
-    async def query(self, request: Request) -> Response:
+    def query(self, request: Request) -> Response:
         """GET …/query?q=, …/tooling/query?q=."""
-        if refusal := self._refuse(request):
-            return refusal
         tooling = "/tooling/" in request.url.path
-        try:
-            parsed = soql.parse(request.query_params.get("q", ""))
-        except soql.MalformedQueryError as error:
-            return self._fail(400, "MALFORMED_QUERY", str(error))
-        tables = self.org.tooling_tables() if tooling else self.org.tables()
-        table = tables.get(parsed.name)
-        if table is None or parsed.name in self.org.hidden:
-            message = f"\nFROM {parsed.name}\n     ^\nsObject type '{parsed.name}' is not supported."
-            return self._fail(400, "INVALID_TYPE", message)
-        if unknown := sorted((set(parsed.fields or ()) | parsed.named) - table.columns):
-            message = f"\nSELECT {unknown[0]}\n       ^\nNo such column '{unknown[0]}' on entity '{parsed.name}'."
-            return self._fail(400, "INVALID_FIELD", message)
-        cursor = _Cursor(parsed, table, tooling)
-        if parsed.fields is None:
-            return self._json({"totalSize": cursor.total, "done": True, "records": []})
-        if "Metadata" in parsed.fields and cursor.total != 1:
-            return self._fail(
-                400, "MALFORMED_QUERY", "When retrieving results with Metadata or FullName fields, ask for one row"
+        result = queries.ask(self.org, request.query_params.get("q", ""), tooling=tooling)
+        if result.selection is None:
+            too_many = _TOO_MANY if request.scope.get("fault") == "wrong_total" else 0
+            return self._json({"totalSize": result.total + too_many, "done": True, "records": list(result.records)})
+        size = self._page_size(request, result)
+        if result.name == "EntityDefinition" and result.total > size:
+            message = (
+                "EntityDefinition does not support queryMore(), use LIMIT to restrict the results to a single batch"
             )
-        locator = f"01g{len(self._cursors) + self._used:012d}AAA"
-        self._cursors[locator] = cursor
-        if len(self._cursors) > _OPEN_CURSORS:
-            self._cursors.popitem(last=False)
-        return self._page(request, locator, 0)
+            raise RefusedQueryError("EXCEEDED_ID_LIMIT", message)
+        self._opened += 1
+        locator = f"01g{self._opened:012d}AAA"
+        return self._page(request, result, locator, 0)
 
-    async def more(self, request: Request) -> Response:
+    def more(self, request: Request) -> Response:
         """GET …/query/{locator}-{position}."""
-        if refusal := self._refuse(request):
-            return refusal
         locator, _, position = request.path_params["locator"].rpartition("-")
-        if locator not in self._cursors or not position.isdigit():
-            return self._fail(400, "INVALID_QUERY_LOCATOR", "invalid query locator")
-        return self._page(request, locator, int(position))
+        result = self._cursors.get(locator)
+        if result is None or not position.isdigit():
+            raise RefusedQueryError("INVALID_QUERY_LOCATOR", "invalid query locator")
+        return self._page(request, result, locator, int(position))
 
-    def _page(self, request: Request, locator: str, start: int) -> Response:
-        cursor = self._cursors[locator]
-        fault = request.scope.get("fault")
-        size = SHORT_PAGE if fault == "short_pages" else _page_size(request, cursor.table.name)
-        rows = cursor.page(start, size)
-        root = f"/services/data/v{request.path_params['version']}" + ("/tooling" if cursor.tooling else "")
-        records = [_record(row, cursor.query.fields or [], cursor.table.name, root) for row in rows]
-        end = start + len(rows)
-        done = end >= min(cursor.total, cursor.cap or cursor.total) or not rows
-        body: Row = {"totalSize": cursor.total, "done": done, "records": records}
-        if cursor.tooling:
-            body = {"size": len(records), "queryLocator": None, "entityTypeName": cursor.table.name, **body}
-        if not done or fault in ("endless_page", "foreign_next", "done_without_next"):
-            following = f"{root}/query/{locator}-{start if fault == 'endless_page' else end}"
-            body |= {"done": False}
-            if fault != "done_without_next":
-                body["nextRecordsUrl"] = (
-                    f"https://elsewhere.example.net{following}" if fault == "foreign_next" else following
-                )
+    def _page(self, request: Request, result: Result, locator: str, start: int) -> Response:
+        fault = str(request.scope.get("fault", ""))
+        size = min(self._page_size(request, result), max(0, result.readable - start))
+        root = f"/services/data/v{request.path_params['version']}" + ("/tooling" if result.is_tooling else "")
+        rows = _rows(result, start, size, fault)
+        body: Row = {
+            "totalSize": result.total + (_TOO_MANY if fault == "wrong_total" else 0),
+            "done": start + size >= result.readable,
+            "records": list(queries.records(rows, result, root)),
+        }
+        if result.is_tooling:
+            body = {"size": len(rows), "queryLocator": None, "entityTypeName": result.name, **body}
+        body |= _following(f"{root}/query/{locator}", start, start + size, is_done=body["done"], fault=fault)
+        if not body["done"]:
+            self._keep(locator, result)
         return self._json(body)
 
-    async def describe(self, request: Request) -> Response:
+    def _keep(self, locator: str, result: Result) -> None:
+        self._cursors[locator] = result
+        if len(self._cursors) > _OPEN_CURSORS:
+            self._cursors.popitem(last=False)
+
+    def _page_size(self, request: Request, result: Result) -> int:
+        if request.scope.get("fault") == "short_pages":
+            return SHORT_PAGE
+        options = request.headers.get("sforce-query-options", "")
+        return queries.page_size(options, result.name, self.org.shape.page_size)
+
+    def objects(self, request: Request) -> Response:
+        """GET …/sobjects, …/tooling/sobjects: the objects that there are."""
+        names = self.org.tooling_tables() if "/tooling/" in request.url.path else self.org.tables()
+        return self._json({"sobjects": [{"name": name, "label": name, "queryable": True} for name in names]})
+
+    def describe(self, request: Request) -> Response:
         """GET …/sobjects/{name}/describe."""
-        if refusal := self._refuse(request):
-            return refusal
-        table = self.org.tables().get(request.path_params["name"])
-        if table is None:
+        entity = self.org.object(request.path_params["name"], tooling="/tooling/" in request.url.path)
+        if entity is None:
             return self._fail(404, "NOT_FOUND", "The requested resource does not exist")
-        fields = [{"name": name, "label": name} for name in sorted(table.columns) if "." not in name]
-        return self._json({"name": table.name, "fields": fields})
+        return self._json({"name": entity.name, "label": entity.name, "fields": _fields(entity, self.org)})
 
 
-def _page_size(request: Request, table: str) -> int:
-    options = request.headers.get("sforce-query-options", "")
-    asked = options.partition("batchSize=")[2].split(",")[0]
-    wanted = min(max(int(asked), 200), PAGE) if asked.isdigit() else PAGE
-    return min(wanted, _SMALL_PAGES.get(table, PAGE))
+def _fields(entity: Entity, org: Org) -> list[Row]:
+    language = org.shape.language
+    return [
+        {
+            "name": name,
+            "label": permissions.label(name, language),
+            "type": "boolean" if name.startswith(("Permissions", "Is", "Options", "Has")) else "string",
+            "filterable": True,
+        }
+        for name in sorted(entity.columns)
+        if "." not in name
+    ]
+
+
+def _rows(result: Result, start: int, size: int, fault: str) -> list[Row]:
+    """The rows of a page, or what a fault makes of them."""
+    if result.selection is None:
+        return []
+    before = start - 1 if start else 0
+    match fault:
+        case "duplicate_rows":
+            repeated = result.selection.page(before, 1)
+            return repeated + result.selection.page(start, size)
+        case "lost_rows":
+            return result.selection.page(start, size)[1:]
+        case "changed_order":
+            return result.selection.page(before, size)
+    return result.selection.page(start, size)
+
+
+def _following(path: str, start: int, end: int, *, is_done: bool, fault: str) -> Row:
+    """The link to the next page, or what a fault makes of it."""
+    if is_done and fault not in ("endless_page", "foreign_next", "done_without_next"):
+        return {}
+    if fault == "done_without_next":
+        return {"done": False}
+    host = "https://elsewhere.example.net" if fault == "foreign_next" else ""
+    return {"done": False, "nextRecordsUrl": f"{host}{path}-{start if fault == 'endless_page' else end}"}
+
+
+def _version(number: int) -> Row:
+    season, year = _SEASONS[(number - NEWEST) % 3], 26 + (number - NEWEST + 1) // 3
+    return {"label": f"{season} '{year}", "url": f"/services/data/v{number}.0", "version": f"{number}.0"}
+
+
+def _error(status: int, code: str, message: str) -> JSONResponse:
+    return JSONResponse([{"message": message, "errorCode": code}], status)
+
+
+def _not_allowed() -> Response:
+    return _error(405, "METHOD_NOT_ALLOWED", "HTTP Method not allowed. Allowed are GET")
 
 
 def _client(form: dict[str, str], request: Request) -> tuple[str, str]:
@@ -276,26 +245,33 @@ def _client(form: dict[str, str], request: Request) -> tuple[str, str]:
     return stated or (form.get("client_id", ""), form.get("client_secret", ""))
 
 
-def app(org: Org | None = None, *, credentials: Credentials | None = None, state: Path | None = None) -> ASGIApp:
-    """The simulated org as an ASGI application. `state` keeps changed settings across restarts."""
+def app(
+    org: Org | None = None,
+    *,
+    credentials: Credentials | None = None,
+    state: Path | None = None,
+    is_login_host: bool = False,
+) -> ASGIApp:
+    """The simulated org as an ASGI application. `state` keeps changed settings across restarts.
+
+    `is_login_host` makes it answer as login.salesforce.com, where client credentials are not accepted.
+    """
     org = org or Org()
     faults = FaultBox()
-    api = SalesforceApi(org, credentials or Credentials(), faults)
+    api = SalesforceApi(org, Grants(credentials or Credentials(), is_login_host=is_login_host))
     changes = control_plane.Changes(state)
     changes.replay(org)
-    data = "/services/data/v{version}"
+    data, admitting = "/services/data/v{version}", api.admitting
+    both = [f"{data}", f"{data}/tooling"]
     inner = Starlette(
         routes=[
             Route(TOKEN_PATH, api.token, methods=["POST"]),
             Route("/services/data/", api.versions),
-            Route(f"{data}/limits", api.limits),
-            Route(f"{data}/query", api.query),
-            Route(f"{data}/query/", api.query),
-            Route(f"{data}/query/{{locator}}", api.more),
-            Route(f"{data}/tooling/query", api.query),
-            Route(f"{data}/tooling/query/", api.query),
-            Route(f"{data}/tooling/query/{{locator}}", api.more),
-            Route(f"{data}/sobjects/{{name}}/describe", api.describe),
+            Route(f"{data}/limits", admitting(api.limits)),
+            *(Route(f"{root}/query{end}", admitting(api.query)) for root in both for end in ("", "/")),
+            *(Route(f"{root}/query/{{locator}}", admitting(api.more)) for root in both),
+            *(Route(f"{root}/sobjects", admitting(api.objects)) for root in both),
+            *(Route(f"{root}/sobjects/{{name}}/describe", admitting(api.describe)) for root in both),
             *control_plane.routes(org, faults, api.requests, changes),
         ]
     )

@@ -2,209 +2,168 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlencode
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from plumbline_simulators import control_plane
-from plumbline_simulators.credentials import Credentials, basic_credentials
+from plumbline_simulators.credentials import Credentials
 from plumbline_simulators.faults import FaultBox, FaultLayer
 from plumbline_simulators.read_only import ReadOnlyLayer
-from plumbline_simulators.servicenow.encoded_query import EncodedQuery, cell, parse
+from plumbline_simulators.servicenow import answers
+from plumbline_simulators.servicenow.access import UNREADABLE_FIELDS
+from plumbline_simulators.servicenow.aggregates import aggregate
 from plumbline_simulators.servicenow.instance import Instance
-from plumbline_simulators.tables import Row, Table
+from plumbline_simulators.servicenow.limits import RateLimit, Semaphores
+from plumbline_simulators.servicenow.login import Login, denied
+from plumbline_simulators.servicenow.paging import Page, without_key
+from plumbline_simulators.servicenow.rendering import Renderer, Wanted, withheld_as
 
-DEFAULT_LIMIT = 10_000
 TOKEN_PATH = "/oauth_token.do"  # noqa: S105 - a path
+COOKIES_RETURNED = "COOKIE returned"
 _CANCELLED = "Transaction cancelled: maximum execution time exceeded"
-
-
-def _error(status: int, message: str, detail: str | None, **headers: str) -> JSONResponse:
-    return JSONResponse({"error": {"message": message, "detail": detail}, "status": "failure"}, status, headers=headers)
-
-
-def _not_allowed() -> Response:
-    return _error(405, "Method not allowed", None)
-
-
-class _Cursor:
-    """The rows of one query, so that the next page need not start again."""
-
-    def __init__(self, table: Table, query: EncodedQuery) -> None:
-        self._table, self._query = table, query
-        self.total = sum(1 for _ in self._matching())
-        self.last_key: str | None = None
-        self._position, self._rows = 0, self._matching()
-
-    def _matching(self) -> Iterator[Row]:
-        found: Iterator[Row] = (row for row in self._table.rows(self._query.after) if self._query.matches(row))
-        order = self._query.order_by
-        if order and (order != self._table.key or self._query.descending):
-            return iter(sorted(found, key=lambda row: cell(row, order), reverse=self._query.descending))
-        return found
-
-    def page(self, start: int, size: int) -> list[Row]:
-        """Rows from `start`; going on is cheap, going back starts again."""
-        if start != self._position:
-            self._rows = self._matching()
-            next(islice(self._rows, start, start), None)
-        rows = list(islice(self._rows, size))
-        self._position = start + len(rows)
-        self.last_key = rows[-1][self._table.key] if rows else None
-        return rows
-
-    @property
-    def position(self) -> int:
-        """How many rows were handed out."""
-        return self._position
+_CANCELLED_DETAIL = (
+    f"{_CANCELLED} Check logs for error trace or enable glide.rest.debug property to verify REST request processing"
+)
+_NO_RECORD = ("No Record found", "Record doesn't exist or ACL restricts the record retrieval")
+Handler = Callable[[Request], Awaitable[Response]]
 
 
 class ServiceNowApi:
     """Requests to one simulated instance."""
 
     def __init__(self, instance: Instance, credentials: Credentials) -> None:
-        self.instance, self._credentials = instance, credentials
+        self.instance = instance
         self.requests: Counter[str] = Counter()
-        self._cursor: tuple[tuple[str, str], _Cursor] | None = None
+        self._login, self._limit = Login(instance, credentials), RateLimit(instance)
+        self._calls = 0
+
+    def dressed(self, handler: Handler) -> Handler:
+        """A handler whose answers carry the headers of the product; cookies that come back are counted."""
+
+        async def handle(request: Request) -> Response:
+            if "cookie" in request.headers:
+                self._count(request, COOKIES_RETURNED)
+            answer = await handler(request)
+            return answers.dress(answer, self._limit.headers())
+
+        return handle
+
+    def _count(self, request: Request, kind: str) -> None:
+        """Count a request, unless it only looks ahead for a fault (see `faults.FaultLayer`)."""
+        if not request.scope.get("is_probe"):
+            self.requests[kind] += 1
 
     async def token(self, request: Request) -> Response:
         """POST /oauth_token.do."""
-        self.requests["POST token"] += 1
+        self._count(request, "POST token")
+        if refusal := self._login.blocked(request):
+            return refusal
         if "form" not in request.headers.get("content-type", ""):
-            return self._denied()
+            return denied()
         form = {key: str(value) for key, value in (await request.form()).items()}
-        accepted = self._credentials
-        if (form.get("client_id"), form.get("client_secret")) != (accepted.client_id, accepted.client_secret):
-            return self._denied()
-        grant = form.get("grant_type")
-        if grant == "password" and (form.get("username"), form.get("password")) != (
-            accepted.username,
-            accepted.password,
-        ):
-            return self._denied()
-        if grant not in ("client_credentials", "password", "urn:ietf:params:oauth:grant-type:jwt-bearer"):
-            return self._denied()
-        token, seconds = self.instance.tokens.issue(reuse=True)
-        body = {"access_token": token, "scope": "useraccount", "token_type": "Bearer", "expires_in": seconds}
-        return JSONResponse(body | ({"refresh_token": "unused"} if grant == "password" else {}))
+        return self._login.token(form, request.headers.get("authentication", "").removeprefix("Bearer "))
 
-    @staticmethod
-    def _denied() -> Response:
-        return JSONResponse({"error_description": "access_denied", "error": "server_error"}, 401)
+    async def nowhere(self, request: Request) -> Response:
+        """GET of anything that is no resource."""
+        self._count(request, "GET nowhere")
+        return answers.error(400, "Requested URI does not represent any resource")
 
-    def _is_authenticated(self, request: Request) -> bool:
-        accepted = self._credentials
-        if request.headers.get("x-sn-apikey") == accepted.api_key:
-            return True
-        scheme, _, value = request.headers.get("authorization", "").partition(" ")
-        if scheme == "Bearer":
-            return self.instance.tokens.is_valid(value)
-        return basic_credentials(request.headers.get("authorization", "")) == (accepted.username, accepted.password)
-
-    def _refuse(self, request: Request) -> Response | None:
-        table = request.path_params.get("table", "")
-        self.requests[f"{request.method} {table}"] += 1
+    def _refuse(self, request: Request, table: str) -> Response | None:
+        self._count(request, f"{request.method} {table}")
         if request.scope.get("fault") == "expired_token":
             self.instance.expire_tokens()
-        if not self._is_authenticated(request):
-            realm = 'Basic realm="Service-now"'
-            return _error(
-                401, "User Not Authenticated", "Required to provide Auth information", **{"WWW-Authenticate": realm}
-            )
+        if refusal := self._login.refusal(request):
+            return refusal
+        if not request.scope.get("is_probe") and (refusal := self._limit.refusal()):
+            return refusal
         if table not in self.instance.tables():
-            return _error(400, f"Invalid table {table}", None)
-        if self.instance.access.get(table) == "deny":
-            detail = "ACL Exception Query Failed due to security constraints"
-            return _error(403, "Operation Failed", detail)
+            return answers.error(400, f"Invalid table {table}")
+        if found := self.instance.rules.refusal(table):
+            return answers.error(403, *found)
         return None
 
-    def _open(self, table: Table, text: str, offset: int) -> tuple[_Cursor, int]:
-        """The cursor of a query and where the page begins; keyset and offset paging go on where the last page ended."""
-        query = parse(text, table.columns)
-        base = text.removeprefix(f"sys_id>{query.after}^") if query.after else text
-        if self._cursor and self._cursor[0] == (table.name, base):
-            cursor = self._cursor[1]
-            if query.after and not offset and cursor.last_key == query.after:
-                return cursor, cursor.position
-            if offset and not query.after:
-                return cursor, offset
-        cursor = _Cursor(table, query)
-        self._cursor = ((table.name, base), cursor) if not query.after else None
-        return cursor, offset
+    def _select(self, table: str, text: str) -> Sequence[int] | Response:
+        """The numbers of the rows that an encoded query finds, or the refusal to search so."""
+        database, rules = self.instance.database, self.instance.rules
+        query = database.parse(table, text)
+        is_range_denied = table in rules.without_range and query.needs_range
+        if is_range_denied or any(withheld_as(database, rules, table, field) for field in query.fields):
+            return answers.error(403, "Insufficient rights to query records", UNREADABLE_FIELDS)
+        if query.invalid and self.instance.is_on("glide.invalid_query.returns_no_rows"):
+            return ()
+        found = database.select(table, query)
+        return found if query.orders or not self.instance.behaviour.unordered else self._shifted(found)
+
+    def _shifted(self, found: Sequence[int]) -> Sequence[int]:
+        """The same rows, in another order at each call."""
+        self._calls += 1
+        start = self._calls * 7919 % max(len(found), 1)
+        return [*found[start:], *found[:start]]
 
     async def table(self, request: Request) -> Response:
         """GET /api/now/table/{table}."""
-        if refusal := self._refuse(request):
+        table, query = request.path_params["table"], request.query_params
+        if refusal := self._refuse(request, table):
             return refusal
-        query, fault = request.query_params, request.scope.get("fault")
-        table = self.instance.tables()[request.path_params["table"]]
-        text = query.get("sysparm_query", "")
-        limit = int(query.get("sysparm_limit", DEFAULT_LIMIT))
-        offset = int(query.get("sysparm_offset", 0))
-        cursor, start = self._open(table, text, offset)
-        if not cursor.total and "/v1/" in request.url.path:
-            return _error(404, "No Record found", "Record doesn't exist or ACL restricts the record retrieval")
-        remaining = cursor.total - (start - offset)
-        rows = [row for row in cursor.page(start, limit) if not self.instance.is_hidden(table.name, row)]
-        if fault == "short_pages":
-            rows = [row for number, row in enumerate(rows) if number % 7]
-        fields = [field for field in query.get("sysparm_fields", "").split(",") if field] or sorted(table.columns)
-        exclude_links = query.get("sysparm_exclude_reference_link") == "true"
-        result = [_shown(row, fields, table.columns, request, exclude_links) for row in rows]
-        headers = self._headers(request, remaining, limit, offset)
-        if fault == "truncated_result":
-            error = {"message": _CANCELLED, "detail": _CANCELLED}
-            return JSONResponse(
-                {"result": result[: len(result) // 2], "error": error, "status": "failure"}, headers=headers
-            )
-        return Response(json.dumps({"result": result}), media_type="application/json;charset=UTF-8", headers=headers)
+        fault, text = str(request.scope.get("fault", "")), query.get("sysparm_query", "")
+        found = self._select(table, without_key(text) if fault == "endless_page" else text)
+        if isinstance(found, Response):
+            return found
+        if not found and "/v1/" in request.url.path:
+            return answers.error(404, *_NO_RECORD)
+        if fault == "changed_order":
+            found = self._shifted(found)
+        page = Page.of(request, len(found), fault)
+        if page is None:
+            return answers.error(400, "Invalid pagination parameter", "limit and offset are whole numbers from 0 on")
+        rows = self._render(request, table, page.damaged(found[page.start : page.start + page.limit]))
+        answer = self._cancelled(rows) if fault == "truncated_result" else json.dumps({"result": rows})
+        return Response(answer, media_type=answers.JSON, headers=page.headers())
 
-    def _headers(self, request: Request, total: int, limit: int, offset: int) -> dict[str, str]:
-        headers = {"Server": "snow_adc", "X-Is-Logged-In": "true", "X-Transaction-ID": "5f1e2d3c4b5a"}
-        query = request.query_params
-        if query.get("sysparm_no_count") != "true":
-            headers["X-Total-Count"] = str(total)
-        if query.get("sysparm_suppress_pagination_header") == "true":
-            return headers
-        steps = {"first": 0, "prev": offset - limit}
-        if offset + limit < total:
-            steps |= {"next": offset + limit, "last": (total - 1) // limit * limit}
-        base = f"{request.url.scheme}://{request.url.netloc}{request.url.path}"
-        links = [f'<{base}?{urlencode({**query, "sysparm_offset": at})}>;rel="{name}"' for name, at in steps.items()]
-        return headers | {"Link": ",".join(links)}
+    def _render(self, request: Request, table: str, found: Sequence[int]) -> list[dict[str, object]]:
+        content, query = self.instance.tables()[table], request.query_params
+        wanted = Wanted.of(f"{request.url.scheme}://{request.url.netloc}", query)
+        fields = [field for field in query.get("sysparm_fields", "").split(",") if field]
+        renderer = Renderer(self.instance.database, self.instance.rules, table, wanted)
+        cells = renderer.cells(fields or sorted(content.schema.columns)).items()
+        hides = self.instance.rules.hides
+        seen = [n for n in found if not hides(table, n, lambda column, n=n: content.reader(column)(n))]  # type: ignore[misc]
+        return [{field: cell(number) for field, cell in cells} for number in seen]
+
+    def _cancelled(self, rows: list[dict[str, object]]) -> str:
+        """Half of the rows and an error, as when the transaction quota ends a query; spoilt JSON, if so set."""
+        error = {"message": _CANCELLED, "detail": _CANCELLED_DETAIL}
+        text = json.dumps({"result": rows[: len(rows) // 2], "error": error, "status": "failure"})
+        return text.replace('], "error"', '] "error"') if self.instance.behaviour.broken_truncation else text
+
+    async def record(self, request: Request) -> Response:
+        """GET /api/now/table/{table}/{sys_id}."""
+        table = request.path_params["table"]
+        if refusal := self._refuse(request, table):
+            return refusal
+        number = self.instance.tables()[table].number_of(request.path_params["sys_id"])
+        rows = [] if number is None else self._render(request, table, [number])
+        if not rows:
+            return answers.error(404, *_NO_RECORD)
+        return Response(json.dumps({"result": rows[0]}), media_type=answers.JSON)
 
     async def stats(self, request: Request) -> Response:
-        """GET /api/now/stats/{table}: the count alone."""
-        if refusal := self._refuse(request):
+        """GET /api/now/stats/{table}."""
+        table, query = request.path_params["table"], request.query_params
+        if refusal := self._refuse(request, table):
             return refusal
-        table = self.instance.tables()[request.path_params["table"]]
-        query = parse(request.query_params.get("sysparm_query", ""), table.columns)
-        count = sum(1 for row in table.rows(query.after) if query.matches(row))
-        return JSONResponse({"result": {"stats": {"count": str(count)}}})
-
-
-def _shown(row: Row, fields: list[str], columns: frozenset[str], request: Request, exclude_links: bool) -> Row:
-    shown: dict[str, Any] = {}
-    for field in fields:
-        if field not in columns:
-            continue
-        value = cell(row, field)
-        is_reference = field in ("user", "role", "sys_scope")
-        if is_reference and not exclude_links and value:
-            target = {"user": "sys_user", "role": "sys_user_role"}.get(field, field)
-            link = f"{request.url.scheme}://{request.url.netloc}/api/now/table/{target}/{value}"
-            shown[field] = {"link": link, "value": value}
-        else:
-            shown[field] = value
-    return shown
+        grouped = [f"GROUPBY{field}" for field in query.get("sysparm_group_by", "").split(",") if field]
+        found = self._select(table, "^".join(filter(None, [query.get("sysparm_query", ""), *grouped])))
+        if isinstance(found, Response):
+            return found
+        return Response(json.dumps({"result": aggregate(self.instance.database, table, found, query)}),
+                        media_type=answers.JSON)  # fmt: skip
 
 
 def app(
@@ -218,10 +177,14 @@ def app(
     changes.replay(instance)
     inner = Starlette(
         routes=[
-            Route(TOKEN_PATH, api.token, methods=["POST"]),
-            *(Route(f"/api/now{v}/table/{{table}}", api.table) for v in ("", "/v1", "/v2")),
-            *(Route(f"/api/now{v}/stats/{{table}}", api.stats) for v in ("", "/v1")),
+            Route(TOKEN_PATH, api.dressed(api.token), methods=["POST"]),
+            *(Route(f"/api/now{v}/table/{{table}}", api.dressed(api.table)) for v in ("", "/v1", "/v2")),
+            *(Route(f"/api/now{v}/table/{{table}}/{{sys_id}}", api.dressed(api.record)) for v in ("", "/v1", "/v2")),
+            *(Route(f"/api/now{v}/stats/{{table}}", api.dressed(api.stats)) for v in ("", "/v1")),
             *control_plane.routes(instance, faults, api.requests, changes),
+            Route("/{anything:path}", api.dressed(api.nowhere)),
         ]
     )
-    return ReadOnlyLayer(FaultLayer(inner, faults), TOKEN_PATH, api.requests, _not_allowed)
+    answering = Semaphores(FaultLayer(inner, faults), lambda: instance.behaviour.semaphores)
+    refusal = answers.error(405, "Method not allowed")
+    return ReadOnlyLayer(answering, TOKEN_PATH, api.requests, lambda: refusal)

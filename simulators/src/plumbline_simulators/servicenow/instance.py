@@ -1,74 +1,36 @@
-"""The data of a simulated ServiceNow instance: properties, plugins, users and roles, made from their number."""
+"""A simulated ServiceNow instance: what its tables hold, how it can be changed, and how it behaves."""
 
-import hashlib
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 from plumbline_simulators.control_plane import UnknownSettingError
 from plumbline_simulators.credentials import Tokens
-from plumbline_simulators.tables import Row, Table, generated, listed
+from plumbline_simulators.servicenow.access import COLUMN_ACCESS, TABLE_ACCESS, Access, AccessRules
+from plumbline_simulators.servicenow.contents import Content, Listed, Made, Row, numbered_key
+from plumbline_simulators.servicenow.population import Population
+from plumbline_simulators.servicenow.profiles import profile
+from plumbline_simulators.servicenow.records import ACTOR, Records, now
+from plumbline_simulators.servicenow.releases import Family, hardening
+from plumbline_simulators.servicenow.schema import SYSTEM_COLUMNS, TABLES
+from plumbline_simulators.servicenow.seeds import (
+    OAUTH_CLIENT,
+    PLUGINS,
+    SCRIPT_ACTIONS,
+    Seed,
+    common_passwords,
+    property_row,
+    rows_of,
+)
+from plumbline_simulators.servicenow.selection import Database
 
 T = TypeVar("T")
-Seed = Literal["weak", "strong", "restricted"]
-Access = Literal["allow", "deny", "trim"]
-
-_STRONG_PROPERTIES = {
-    "glide.authenticate.multifactor": "true",
-    "glide.basicauth.required.jsonv2": "true",
-    "glide.basicauth.required.soap": "true",
-    "glide.basicauth.required.unl": "true",
-    "glide.basicauth.required.scriptedprocessor": "true",
-    "glide.ui.concourse.onmessage_enforce_same_origin": "true",
-    "glide.enable.password_policy": "true",
-    "glide.http.cache_control": "private",
-    "glide.login.no_blank_password": "true",
-    "glide.script.ccsi.ispublic": "false",
-    "glide.script.secure.ajaxgliderecord": "true",
-    "glide.script.use.sandbox": "true",
-    "glide.sm.default_mode": "deny",
-    "glide.soap.require_content_type_xml": "true",
-    "glide.soap.strict_security": "true",
-    "glide.ui.session_timeout": "30",
-    "glide.security.use_csrf_token": "true",
-    "glide.ui.user_cookie.max_life_span_in_days": "30",
-    "glide.basicauth.required.csv": "true",
-    "glide.basicauth.required.xml": "true",
-}
-_WEAK_CHANGES: dict[str, str | None] = {
-    "glide.authenticate.multifactor": "false",
-    "glide.basicauth.required.jsonv2": None,
-    "glide.basicauth.required.unl": "false",
-    "glide.basicauth.required.scriptedprocessor": None,
-    "glide.ui.concourse.onmessage_enforce_same_origin": "false",
-    "glide.enable.password_policy": None,
-    "glide.login.no_blank_password": "false",
-    "glide.script.ccsi.ispublic": "true",
-    "glide.sm.default_mode": "allow",
-    "glide.soap.require_content_type_xml": None,
-    "glide.soap.strict_security": "false",
-    "glide.ui.session_timeout": "120",
-    "glide.ui.user_cookie.max_life_span_in_days": None,
-}
-_PLUGINS = {
-    "com.glide.high_security": "High Security Settings",
-    "com.glide.role_management": "Contextual Security: Role Management",
-    "com.snc.system_security": "Security Jump Start",
-    "com.glide.explicit_roles": "Explicit Roles",
-    "com.snc.integration.multifactor.authentication": "Integration - Multifactor Authentication",
-}
-_SCRIPT_ACTIONS = {
-    "SNC User Lockout Check": "5e44f9bf0a0a0a0a019a6440b2137767",
-    "SNC User Lockout Check with Auto Unlock": "d92636b2975301008e00958e3b297567",
-}
-PRIVILEGED_ROLES = ("admin", "security_admin", "user_admin", "oauth_admin", "impersonator", "web_service_admin")
+_FLAG = {"true": "true", "false": "false"}
+_ACTIVE = {"active": "active", "true": "active", "inactive": "inactive", "false": "inactive"}
 
 
-def _sys_id(text: str) -> str:
-    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
-
-
-def _one_of(meanings: dict[str, T], value: Any, name: str) -> T:  # noqa: ANN401
+def _one_of(meanings: Mapping[str, T], value: Any, name: str) -> T:  # noqa: ANN401
     """What `value` means. Raises ValueError that says what there is."""
     text = str(value).lower()
     if text not in meanings:
@@ -76,233 +38,274 @@ def _one_of(meanings: dict[str, T], value: Any, name: str) -> T:  # noqa: ANN401
     return meanings[text]
 
 
-def stamp(moment: datetime) -> str:
-    """A date as the Table API writes it, UTC."""
-    return moment.strftime("%Y-%m-%d %H:%M:%S")
+@dataclass
+class Behaviour:
+    """What no table says: how this instance answers.
 
+    `unordered`: without ORDERBY every call gets another order. `requests_per_hour` is what an active rate limit rule
+    allows; `semaphores` how many requests run at once, None for any number. `token_scope` other than useraccount opens
+    no table. `policy_methods` are the ways to log in that the API access policies list, `jwt_key_id` is the one JWT
+    verifier there is ("" for any), `refresh_seconds` the life of a refresh token. `broken_truncation` spoils the JSON
+    of a cancelled answer as well.
+    """
 
-def user_key(number: int) -> str:
-    """The sys_id of user `number`; ids ascend with the number."""
-    return f"{number:032x}"
-
-
-def user_number(sys_id: str) -> int:
-    """The inverse of `user_key`; -1 for anything else."""
-    try:
-        return int(sys_id, 16)
-    except ValueError:
-        return -1
+    unordered: bool = False
+    requests_per_hour: int = 100_000
+    semaphores: int | None = None
+    token_scope: str = "useraccount"  # noqa: S105 - the name of a scope
+    policy_methods: str = "basic,oauth,api_key"
+    jwt_key_id: str = ""
+    refresh_seconds: float = 8_640_000.0
+    broken_truncation: bool = False
 
 
 class Instance:
-    """One simulated instance. `users` counts all user records, `roles` the role rows (as many by default).
+    """One simulated instance, set up as the profile named by `seed` says, on its release or another.
 
-    With no users there are no rows that belong to one: no roles, no factors, not even an administrator.
+    `users` counts all user records, `leavers` the inactive ones among them, `roles` the role rows (twice as many as
+    users by default), `acls` the ordinary ACLs. With no users there are no rows that belong to one: no roles, no
+    factors, not even an administrator. Raises ValueError for a profile or a release that does not exist.
     """
 
     def __init__(
-        self, *, seed: Seed = "weak", users: int = 60, roles: int | None = None, now: datetime | None = None
+        self,
+        *,
+        seed: str = "weak",
+        users: int = 60,
+        roles: int | None = None,
+        now: datetime | None = None,
+        release: str | None = None,
+        leavers: int = 0,
+        acls: int = 120,
     ) -> None:
-        self.seed = seed
-        self.user_count = users
-        self.role_count = users if roles is None else roles
-        self.now = now or datetime.now(UTC)
-        self.tokens = Tokens()
-        family = "australia-02-11-2026" if seed == "strong" else "zurich-07-01-2025"
-        stated: dict[str, str | None] = dict(_STRONG_PROPERTIES)
-        if seed != "strong":
-            stated |= _WEAK_CHANGES
-        stated |= {"glide.war": f"glide-{family}__patch0-02-24-2026", "glide.buildtag.last": f"glide-{family}__patch0"}
-        changed = self.now - timedelta(days=200)
-        self.properties = {n: (v, changed, "system") for n, v in stated.items() if v is not None}
-        inactive = set() if seed == "strong" else {"com.glide.role_management"}
-        self.plugins = {name: ("inactive" if name in inactive else "active", changed) for name in _PLUGINS}
-        self.script_actions = {name: (seed == "strong" and "Auto" in name, changed) for name in _SCRIPT_ACTIONS}
-        self.user_changes: dict[str, dict[str, str]] = {}
-        self.access: dict[str, Access] = {}
-        if seed == "restricted":
-            self.access = {"user_multifactor_auth": "deny", "sysevent_script_action": "deny", "sys_properties": "trim"}
+        found = profile(seed)
+        self.profile = found.on(Family(release)) if release else found
+        self.seed, self.user_count, self.now = seed, users, now or datetime.now(UTC)
+        is_strong = self.profile.rows == "strong"
+        self.people = Population(users=users, roles=roles, leavers=leavers, is_strong=is_strong, now=self.now)
+        self._seed = Seed(self.profile, self.people, self.now, acls)
+        self.records = Records(rows_of(self._seed))
+        self.rules = AccessRules(dict(self.profile.access), dict(self.profile.columns))
+        self.behaviour, self.tokens = Behaviour(), Tokens()
+        self._revision, self._database = 0, (-1, Database({}))
+
+    @property
+    def release(self) -> Family:
+        """The release family that the instance runs."""
+        return self.profile.release
+
+    @property
+    def access(self) -> dict[str, Access]:
+        """How each table may be read, if not freely."""
+        return self.rules.tables
 
     def expire_tokens(self) -> None:
         """Make every issued token invalid."""
         self.tokens.expire_all()
 
-    def settings(self) -> dict[str, Any]:
-        """Setting name to value: properties by name, `plugin:ID`, `script_action:NAME`."""
-        found: dict[str, Any] = dict.fromkeys(_STRONG_PROPERTIES)
-        found |= {name: value for name, (value, _, _) in self.properties.items()}
-        found |= {f"plugin:{name}": state for name, (state, _) in self.plugins.items()}
-        return found | {f"script_action:{name}": active for name, (active, _) in self.script_actions.items()}
+    def property_value(self, name: str) -> str | None:
+        """The value of a system property; None when it has no row."""
+        row = self.records.find("sys_properties", name)
+        return row["value"] if row else None
 
-    def change(self, name: str, value: Any) -> None:  # noqa: ANN401 - any JSON
-        """Change one setting; None deletes a property's row. See `control_plane.Settable`."""
-        now = datetime.now(UTC)
-        if name.startswith("users."):
-            self._change_user(name, value)
-        elif name not in self.settings():
-            raise UnknownSettingError(name)
-        elif name.startswith("plugin:"):
-            state = _one_of(
-                {"active": "active", "true": "active", "inactive": "inactive", "false": "inactive"}, value, name
-            )
-            self.plugins[name.removeprefix("plugin:")] = (state, now)
-        elif name.startswith("script_action:"):
-            active = _one_of({"true": True, "false": False}, value, name)
-            self.script_actions[name.removeprefix("script_action:")] = (active, now)
-        elif value is None:
-            self.properties.pop(name, None)
-        else:
-            is_boolean = _STRONG_PROPERTIES.get(name) in ("true", "false")
-            text = _one_of({"true": "true", "false": "false"}, value, name) if is_boolean else str(value)
-            self.properties[name] = (text, now, "admin")
+    def is_on(self, name: str) -> bool:
+        """Whether a property is true; one without a row is not."""
+        return (self.property_value(name) or "").strip().lower() == "true"
 
-    def _change_user(self, name: str, value: Any) -> None:  # noqa: ANN401
-        """`users.NAME.FIELD`: any column of the user's row, as text."""
-        username, _, field = name.removeprefix("users.").rpartition(".")
-        digits = username.removeprefix("user")
-        special = {self.username(0): 0, self.username(1): 1}
-        number = special.get(username, int(digits) if digits.isdecimal() else -1)
-        if not 0 <= number < self.user_count or self.username(number) != username or field not in USER_COLUMNS[2:]:
-            raise UnknownSettingError(name)
-        is_boolean = self.user(number)[field] in ("true", "false")
-        text = _one_of({"true": "true", "false": "false"}, value, name) if is_boolean else str(value)
-        self.user_changes.setdefault(username, {})[field] = text
-
-    def is_hidden(self, table: str, row: Row) -> bool:
-        """Whether an access rule trims this row from the answer."""
-        trimmed = table == "sys_properties" and row["name"].startswith(("glide.basicauth.", "glide.soap."))
-        return self.access.get(table) == "trim" and trimmed
-
-    def username(self, number: int) -> str:
-        """The login name of user `number`; 0 is the integration user."""
-        return "plumbline.integration" if number == 0 else ("admin" if number == 1 else f"user{number:06d}")
-
-    def roles_of(self, number: int) -> tuple[str, ...]:
-        """The roles of user `number`."""
-        admins = 3 if self.seed == "strong" else 8
-        if 1 <= number <= admins:
-            return ("admin", "security_admin") if number == 1 else ("admin",)
-        if number % 400 == 13:
-            return ("user_admin",)
-        return ("itil",) if number else ("x_plumbline_reader",)
+    def is_plugin_active(self, plugin: str) -> bool:
+        """Whether a plugin is active."""
+        row = self.records.find("v_plugin", plugin)
+        return row is not None and row["active"] == "active"
 
     def user(self, number: int) -> Row:
         """The sys_user row."""
-        never = number % 89 == 7
-        idle = number % 25 if self.seed == "strong" or number % 3 else 200 + number % 100
-        row = {
-            "sys_id": user_key(number),
-            "user_name": self.username(number),
-            "name": f"User {number}",
-            "active": "true",
-            "locked_out": "true" if number % 60 == 59 else "false",
-            "last_login_time": "" if never or not number else stamp(self.now - timedelta(days=idle, hours=1)),
-            "failed_attempts": "0",
-            "enable_multifactor_authn": "false",
-            "web_service_access_only": "true" if number == 0 or number % 71 == 70 else "false",
-            "internal_integration_user": "true" if number == 0 else "false",
-            "identity_type": "Machine" if number == 0 else "Human",
-            "source": "",
-            "sso_source": "sso:corp" if self.seed == "strong" or number % 5 == 2 else "",
-            "federated_id": "",
-            "password_needs_reset": "false",
-            "sys_created_on": stamp(self.now - timedelta(days=40 + number % 900)),
-            "sys_updated_on": stamp(self.now - timedelta(days=30)),
-        }
-        return row | self.user_changes.get(row["user_name"], {})
+        return self.people.users().row(number)
 
-    def role_row(self, number: int) -> Row:
-        """The sys_user_has_role row: every user once, users with two roles again at the end."""
-        user = self.user(number % self.user_count)
-        held = self.roles_of(number % self.user_count)
-        role = held[min(number // self.user_count, len(held) - 1)]
+    # --- reading
+
+    @property
+    def database(self) -> Database:
+        """The tables as they are now."""
+        if self._database[0] != self._revision:
+            self._database = self._revision, Database(self._contents())
+        return self._database[1]
+
+    def tables(self) -> Mapping[str, Content]:
+        """Every table that exists on this release."""
+        return self.database.tables
+
+    def _contents(self) -> dict[str, Content]:
+        passwords = Made(TABLES["blacklisted_password"], range(common_passwords(self._seed)), {}, {})
+        made: list[Content] = [self.people.users(), self.people.has_roles(), self.people.factors(), passwords]
+        found = {content.schema.name: content for content in made}
+        for name, schema in TABLES.items():
+            rows = self.records.tables.get(schema.parent or name)
+            if rows is not None and self.release.is_at_least(schema.since):
+                of_class = (row for row in rows.values() if schema.parent is None or row["sys_class_name"] == name)
+                found[name] = Listed(schema, of_class)
+        return found
+
+    # --- changing
+
+    def settings(self) -> dict[str, Any]:
+        """Every setting by the name that `change` takes, but for those of single users, and rights that are not cut.
+
+        Properties by their name, `plugin:ID`, `script_action:NAME`, `TABLE:LABEL.COLUMN` for cells of the other small
+        tables, `access:TABLE`, `access:TABLE.COLUMN`, `access:TABLE:range`, `simulator:NAME`.
+        """
+        known = [name for name, stated in hardening().items() if stated.exists_on(self.release)]
+        rows = self.records.tables
+        found: dict[str, Any] = dict.fromkeys([*known, *self.profile.properties])
+        found |= {row["name"]: row["value"] for row in rows["sys_properties"].values()}
+        found |= {f"plugin:{row['id']}": row["active"] for row in rows["v_plugin"].values()}
+        actions = rows["sysevent_script_action"].values()
+        found |= {f"script_action:{row['name']}": row["active"] == "true" for row in actions}
+        found |= self._cells()
+        found |= {f"access:{name}": kind for name, kind in (*self.rules.tables.items(), *self.rules.columns.items())}
+        found |= {f"access:{table}:range": "deny" for table in self.rules.without_range}
+        return found | {f"simulator:{name}": value for name, value in asdict(self.behaviour).items()}
+
+    def _cells(self) -> dict[str, str]:
+        hidden = ("sys_properties", "v_plugin", "sys_plugins", "sysevent_script_action", "sys_dictionary")
         return {
-            "sys_id": user_key(number),
-            "user": user["sys_id"],
-            "user.user_name": user["user_name"],
-            "user.active": user["active"],
-            "user.locked_out": user["locked_out"],
-            "role": _sys_id(role),
-            "role.name": role,
-            "inherited": "false",
-            "state": "active",
-            "granted_by": "",
-            "sys_updated_on": stamp(self.now - timedelta(days=90)),
+            f"{table}:{TABLES[table].label(row)}.{column}": row[column]
+            for table, rows in self.records.tables.items()
+            if table not in hidden and not table.startswith("sys_audit")
+            for row in rows.values()
+            for column in sorted(TABLES[table].columns - set(SYSTEM_COLUMNS))
         }
 
-    def factor(self, number: int) -> Row | None:
-        """The user_multifactor_auth row; None for users without a factor."""
-        if number == 0 or (self.seed != "strong" and number % 4):
-            return None
-        return {"sys_id": user_key(number), "user": user_key(number), "validated": "true"}
+    def change(self, name: str, value: Any) -> None:  # noqa: ANN401 - any JSON
+        """Change one setting; None deletes a property's row or, for `TABLE:LABEL`, that row; an object creates it.
 
-    def _property_rows(self) -> Iterator[Row]:
-        for name, (value, changed, by) in self.properties.items():
-            boolean = value in ("true", "false")
-            yield {
-                "sys_id": _sys_id(name),
-                "name": name,
-                "value": value,
-                "type": "boolean" if boolean else "string",
-                "read_roles": "admin",
-                "write_roles": "security_admin",
-                "private": "false",
-                "sys_scope": "global",
-                "sys_updated_on": stamp(changed),
-                "sys_updated_by": by,
-            }
+        Also `users.NAME.COLUMN`, `roles.NAME.ROLE` and `factors.NAME`. See `control_plane.Settable`.
+        """
+        kind, _, rest = name.partition(":")
+        changes: dict[str, Callable[[str, str, Any], None]] = {
+            "plugin": self._change_plugin,
+            "script_action": self._change_script_action,
+            "access": self._change_access,
+            "simulator": self._change_behaviour,
+        }
+        subject, _, of_user = name.partition(".")
+        if kind in changes and rest:
+            changes[kind](name, rest, value)
+        elif rest and kind in self.records.tables:
+            self._change_row(name, kind, rest, value)
+        elif subject in ("users", "roles", "factors"):
+            self._change_people(name, subject, of_user, value)
+        else:
+            self._change_property(name, value)
+        self._revision += 1
 
-    def tables(self) -> dict[str, Table]:
-        """Every table that can be read."""
-        plugins = [
-            {"sys_id": _sys_id(name), "id": name, "source": name, "name": _PLUGINS[name], "active": state,
-             "version": "1.0.0", "available_version": "", "sys_updated_on": stamp(changed)}
-            for name, (state, changed) in self.plugins.items()
-        ]  # fmt: skip
-        actions = [
-            {"sys_id": _SCRIPT_ACTIONS[name], "name": name, "active": str(active).lower(),
-             "sys_updated_on": stamp(changed), "sys_updated_by": "admin"}
-            for name, (active, changed) in self.script_actions.items()
-        ]  # fmt: skip
-        roles = [
-            {"sys_id": _sys_id(role), "name": role, "elevated_privilege": str(role == "security_admin").lower()}
-            for role in (*PRIVILEGED_ROLES, "itil")
-        ]
-        count = self.user_count
-        made = [
-            listed("sys_properties", PROPERTY_COLUMNS, self._property_rows(), "sys_id"),
-            listed("v_plugin", PLUGIN_COLUMNS, plugins, "sys_id"),
-            listed("sys_plugins", PLUGIN_COLUMNS, plugins, "sys_id"),
-            listed("sysevent_script_action", SCRIPT_COLUMNS, actions, "sys_id"),
-            listed("sys_user_role", ROLE_COLUMNS, roles, "sys_id"),
-            generated("sys_user", USER_COLUMNS, count, self.user, "sys_id", user_number),
-            generated(
-                "sys_user_has_role",
-                HAS_ROLE_COLUMNS,
-                max(self.role_count, count + 2) if count else 0,
-                self.role_row,
-                "sys_id",
-                user_number,
-            ),
-            generated("user_multifactor_auth", FACTOR_COLUMNS, count, self.factor, "sys_id", user_number),
-        ]
-        return {table.name: table for table in made}
+    def _change_property(self, name: str, value: Any) -> None:  # noqa: ANN401
+        row, known = self.records.find("sys_properties", name), hardening().get(name)
+        if row is None and name not in self.settings():
+            raise UnknownSettingError(name)
+        if value is not None:
+            text = _one_of(_FLAG, value, name) if known and known.is_boolean else str(value)
+            if row:
+                self.records.set("sys_properties", row, "value", text)
+            else:
+                self.records.create("sys_properties", property_row(name, text))
+        elif row:
+            self.records.delete("sys_properties", row)
 
+    def _change_plugin(self, name: str, plugin: str, value: Any) -> None:  # noqa: ANN401
+        if plugin not in PLUGINS:
+            raise UnknownSettingError(name)
+        for table in ("v_plugin", "sys_plugins"):
+            if row := self.records.find(table, plugin):
+                self.records.set(table, row, "active", _one_of(_ACTIVE, value, name))
 
-PROPERTY_COLUMNS = (
-    "sys_id", "name", "value", "type", "read_roles", "write_roles", "private", "sys_scope", "sys_updated_on",
-    "sys_updated_by",
-)  # fmt: skip
-PLUGIN_COLUMNS = ("sys_id", "id", "source", "name", "active", "version", "available_version", "sys_updated_on")
-SCRIPT_COLUMNS = ("sys_id", "name", "active", "sys_updated_on", "sys_updated_by")
-ROLE_COLUMNS = ("sys_id", "name", "elevated_privilege")
-USER_COLUMNS = (
-    "sys_id", "user_name", "name", "active", "locked_out", "last_login_time", "failed_attempts",
-    "enable_multifactor_authn", "web_service_access_only", "internal_integration_user", "identity_type", "source",
-    "sso_source", "federated_id", "password_needs_reset", "sys_created_on", "sys_updated_on",
-)  # fmt: skip
-HAS_ROLE_COLUMNS = (
-    "sys_id", "user", "user.user_name", "user.active", "user.locked_out", "role", "role.name", "inherited", "state",
-    "granted_by", "sys_updated_on",
-)  # fmt: skip
-FACTOR_COLUMNS = ("sys_id", "user", "validated")
+    def _change_script_action(self, name: str, action: str, value: Any) -> None:  # noqa: ANN401
+        row = self.records.find("sysevent_script_action", SCRIPT_ACTIONS.get(action, ""))
+        if row is None:
+            raise UnknownSettingError(name)
+        self.records.set("sysevent_script_action", row, "active", _one_of(_FLAG, value, name))
+
+    def _change_row(self, name: str, table: str, rest: str, value: Any) -> None:  # noqa: ANN401
+        row, columns = self.records.find(table, rest), TABLES[table].columns
+        label, _, column = rest.rpartition(".")
+        owner = self.records.find(table, label)
+        if isinstance(value, dict):
+            if unknown := set(value) - columns:
+                raise ValueError(f"{table} has no column {min(unknown)}; it has {', '.join(sorted(columns))}")
+            self.records.create(table, {key: str(cell) for key, cell in value.items()})
+        elif row and value is None:
+            self.records.delete(table, row)
+        elif owner and column in columns - set(SYSTEM_COLUMNS):
+            is_flag = owner[column] in _FLAG
+            self.records.set(table, owner, column, _one_of(_FLAG, value, name) if is_flag else str(value))
+        else:
+            raise UnknownSettingError(name)
+
+    def _change_people(self, name: str, subject: str, rest: str, value: Any) -> None:  # noqa: ANN401
+        people = self.people
+        username, _, last = (rest, "", "") if subject == "factors" else rest.rpartition(".")
+        number = people.number_of(username)
+        if number is None:
+            raise UnknownSettingError(name)
+        if subject == "users":
+            self._change_user(name, number, last, value)
+        elif subject == "factors":
+            people.set_factor(number, now(), is_validated=_one_of(_FLAG, value, name) == "true")
+            self.records.trace("user_multifactor_auth", numbered_key(number), "validated", "", str(value).lower())
+        elif last in people.roles:
+            self._change_role(number, last, is_held=_one_of(_FLAG, value, name) == "true")
+        else:
+            raise UnknownSettingError(name)
+
+    def _change_user(self, name: str, number: int, column: str, value: Any) -> None:  # noqa: ANN401
+        """`users.NAME.COLUMN`: any column of the user's row but its name, as text."""
+        if column not in TABLES["sys_user"].columns - {"sys_id", "user_name"}:
+            raise UnknownSettingError(name)
+        old = self.user(number)[column]
+        text = _one_of(_FLAG, value, name) if old in _FLAG else str(value)
+        cells = self.people.changed.setdefault(number, {})
+        cells |= {"sys_updated_on": now(), "sys_updated_by": ACTOR, column: text}
+        self.records.trace("sys_user", numbered_key(number), column, old, text)
+
+    def _change_role(self, number: int, role: str, *, is_held: bool) -> None:
+        people = self.people
+        if is_held and role not in people.roles_of(number):
+            people.grant(number, role, now())
+            (row,) = [row for row in people.rows_of_user(number) if people.held(row)[1] == role]
+            self.records.trace("sys_user_has_role", numbered_key(row), "role", "", role)
+        elif not is_held:
+            for row in people.revoke(number, role):
+                self.records.trace_deletion("sys_user_has_role", numbered_key(row), role)
+
+    def _change_access(self, name: str, rest: str, value: Any) -> None:  # noqa: ANN401
+        """`TABLE` (allow, deny, …), `TABLE.COLUMN` (allow, blank, drop) or `TABLE:range` (allow, deny)."""
+        table, column, range_ = (
+            rest.partition(".")[0].partition(":")[0],
+            rest.partition(".")[2],
+            rest.endswith(":range"),
+        )
+        if table not in TABLES or (column and column not in TABLES[table].columns):
+            raise UnknownSettingError(name)
+        if range_:
+            {"deny": self.rules.without_range.add, "allow": self.rules.without_range.discard}[
+                _one_of({"allow": "allow", "deny": "deny"}, value, name)
+            ](table)
+        elif column:
+            self.rules.columns.pop(rest, None)
+            if kind := _one_of({"allow": None, **{kind: kind for kind in COLUMN_ACCESS}}, value, name):
+                self.rules.columns[rest] = kind
+        else:
+            self.rules.tables[table] = _one_of({kind: kind for kind in TABLE_ACCESS}, value, name)
+
+    def _change_behaviour(self, name: str, key: str, value: Any) -> None:  # noqa: ANN401
+        if key not in {field.name for field in fields(Behaviour)}:
+            raise UnknownSettingError(name)
+        old = getattr(self.behaviour, key)
+        expected = int if key == "semaphores" and value is not None else type(old)
+        if type(value) is not expected and value is not None:
+            raise ValueError(f"{name} is {expected.__name__}, not {value!r}")
+        setattr(self.behaviour, key, value)
+
+    @property
+    def oauth_client(self) -> Row | None:
+        """The registry entry of the collector."""
+        return self.records.find("oauth_entity", OAUTH_CLIENT)

@@ -11,7 +11,7 @@ from plumbline_collector.connectors.ports import Connector
 from plumbline_collector.connectors.salesforce.client import SalesforceClient
 from plumbline_collector.connectors.salesforce.plan import SalesforceConnector
 from plumbline_collector.connectors.servicenow.client import ServiceNowClient
-from plumbline_collector.connectors.servicenow.plan import ServiceNowConnector
+from plumbline_collector.connectors.servicenow.connector import ServiceNowConnector
 
 
 @asynccontextmanager

@@ -147,6 +147,10 @@ class SaasClient(ABC):
     def _is_session_lost(self, answer: Answer) -> bool:
         """Whether the answer means that the token ended."""
 
+    def _refused_login(self, answer: Answer) -> str:
+        """Why even a fresh token is refused, and what to do."""
+        return f"a fresh login is refused too (HTTP {answer.status}); is the user active, and may it use the API?"
+
     @abstractmethod
     def _refusal(self, answer: Answer) -> Exception | None:
         """The error of an answer that is not what was asked for; None when it is. TransientError is tried again."""
@@ -274,7 +278,7 @@ class SaasClient(ABC):
             await self.authenticate()
             answer = await self._send("GET", url, params=params, headers={**headers, **(self._authorization or {})})
             if self._is_session_lost(answer):
-                raise CredentialsError(f"{self.connection.label}: a fresh login is refused too (HTTP {answer.status})")
+                raise CredentialsError(f"{self.connection.label}: {self._refused_login(answer)}")
         if refusal := self._refusal(answer):
             raise refusal
         self._is_admitted = True

@@ -5,36 +5,32 @@ Sources: REST API Developer Guide (query, status codes, Sforce-Limit-Info), OAut
 
 import re
 import time
-from collections.abc import AsyncIterator
 from typing import Any, ClassVar
 
 import jwt
+import structlog
 from plumbline_contracts.events import DatasetState
 
 from plumbline_collector.connections import ClientCredentials, JwtBearer, UsernamePassword
 from plumbline_collector.connectors import bodies
 from plumbline_collector.connectors.saas_client import Answer, SaasClient, TransientError
-from plumbline_collector.errors import CredentialsError, ReadError, UnreachableError
+from plumbline_collector.connectors.salesforce import token_errors
+from plumbline_collector.connectors.salesforce.cells import host_of
+from plumbline_collector.connectors.salesforce.pages import Pages, Record
+from plumbline_collector.connectors.salesforce.soql import Selection
+from plumbline_collector.errors import CollectorError, CredentialsError, ReadError, UnreachableError
 
-API_VERSION = "66.0"
-ROOT = f"/services/data/v{API_VERSION}"
+log = structlog.get_logger(__name__)
+
+VERSIONS = tuple(f"{number}.0" for number in range(66, 61, -1))
+"""The API versions that the datasets are written for, the best first."""
+API_VERSION = VERSIONS[0]
+_LOGIN_HOSTS = frozenset({"login.salesforce.com", "test.salesforce.com"})
+_UNKNOWN_COLUMN = re.compile(r"No such column '([^']+)'|understand relationship '([^']+)'|field '([^']+)' can ?not be")
+_VERSION = re.compile(r"\d+\.\d")
 _JWT_LIFE_SECONDS = 170
 _LIMIT = re.compile(r"(?<![\w-])api-usage=(\d+)/(\d+)")
 
-_TOKEN_CAUSES = {
-    "authentication failure": "the user name or password is wrong, or OAuth and OpenID Connect Settings block the flow",
-    "user hasn't approved this consumer": "set the app's permitted users to admin-approved and assign it to the user",
-    "no client credentials user enabled": "set the Run As user in the app's client credentials flow",
-    "request not supported on this domain": "use the org's My Domain URL instead of login or test.salesforce.com",
-    "audience is invalid": "set audience to https://login.salesforce.com, or https://test.salesforce.com for a sandbox",
-    "Audience validation failed": "set audience to https://login.salesforce.com, or https://test.salesforce.com",
-    "invalid assertion": "check the certificate of the app and the machine's clock",
-    "inactive user": "activate the integration user",
-    "invalid client credentials": "the consumer secret is wrong",
-    "client identifier invalid": "the consumer key is wrong",
-    "expired access/refresh token": "the token was revoked; connect again",
-}
-_LIMIT_ERRORS = frozenset({"REQUEST_LIMIT_EXCEEDED", "rate_limit_exceeded"})
 _AMBIGUOUS = frozenset({"INVALID_TYPE", "INVALID_FIELD", "NOT_FOUND"})
 _REFUSED = frozenset({"INSUFFICIENT_ACCESS", "INSUFFICIENT_ACCESS_OR_READONLY", "API_DISABLED_FOR_ORG", "FORBIDDEN"})
 
@@ -44,23 +40,45 @@ class SalesforceClient(SaasClient):
 
     token_path: ClassVar[str] = "/services/oauth2/token"  # noqa: S105 - a path
 
+    version: str = API_VERSION
+    """The API version of the requests; `choose_version` sets it."""
+
     async def _login_headers(self) -> dict[str, str]:
+        self._refuse_login_host()
         answer = await self.post_token(self._grant())
         document = self._token_document(answer)
-        if document.get("error") in _LIMIT_ERRORS:
+        code = str(document.get("error") or "")
+        if code in token_errors.LIMITS:
             raise UnreachableError(
-                f"{self.connection.label}: the org's API limit is used up, so not even a login is possible; "
-                "it is tried again later"
+                f"{self.connection.label}: the org's limit of calls or logins is used up ({bodies.quoted(code)}), so "
+                "not even a login is possible; it is tried again later"
             )
         if answer.status != 200 or not document.get("access_token"):
             description = bodies.quoted(document.get("error_description") or "")
-            cause = _TOKEN_CAUSES.get(description, "check the connection's auth section and the app in Setup")
-            said = bodies.quoted(document.get("error") or f"HTTP {answer.status}")
+            said = bodies.quoted(code or f"HTTP {answer.status}")
             raise CredentialsError(
                 f"{self.connection.label}: the token request was refused "
-                f"({said}: {description or 'no description'}): {cause}"
+                f"({said}: {description or 'no description'}): {token_errors.cause(code, description)}"
             )
+        self._require_same_host(document.get("instance_url"))
         return {"Authorization": f"Bearer {document['access_token']}"}
+
+    def _refuse_login_host(self) -> None:
+        """The client credentials flow is served by the org's own domain alone, so nothing is sent to another."""
+        if isinstance(self.connection.auth, ClientCredentials) and host_of(self.base) in _LOGIN_HOSTS:
+            raise CredentialsError(
+                f"{self.connection.label}: client credentials are not accepted by {host_of(self.base)}: "
+                f"{token_errors.cause('', 'request not supported on this domain')}"
+            )
+
+    def _require_same_host(self, instance_url: Any) -> None:  # noqa: ANN401 - whatever the token answer holds
+        """The org that the token is for is the one that the connection names; another is never followed."""
+        host = host_of(instance_url) if isinstance(instance_url, str) else ""
+        if host and host != host_of(self.base):
+            raise CredentialsError(
+                f"{self.connection.label}: the token is for {bodies.quoted(host)}, not for {host_of(self.base)}: "
+                f"put https://{bodies.quoted(host)} into url if that is your org"
+            )
 
     def _token_document(self, answer: Answer) -> dict[str, Any]:
         try:
@@ -90,6 +108,12 @@ class SalesforceClient(SaasClient):
             raise CredentialsError(f"{self.connection.label}: Salesforce does not know the method {auth.method}")
         grant = {"client_id": auth.client_id, "client_secret": auth.client_secret.read().get_secret_value()}
         if isinstance(auth, UsernamePassword):
+            log.warning(
+                "the user name and password flow is blocked by default in orgs since Summer '23; "
+                "use client credentials or JWT bearer",
+                tenant=self.connection.tenant,
+                instance=self.connection.instance,
+            )
             password = auth.password.read().get_secret_value()
             return {**grant, "grant_type": "password", "username": auth.username, "password": password}
         return {**grant, "grant_type": "client_credentials"}
@@ -109,7 +133,7 @@ class SalesforceClient(SaasClient):
         return answer.status == 401
 
     def _limit(self, answer: Answer) -> Exception | None:
-        return self._refusal(answer) if _first_error(answer)[0] in _LIMIT_ERRORS else None
+        return self._refusal(answer) if _first_error(answer)[0] in token_errors.LIMITS else None
 
     def _refusal(self, answer: Answer) -> Exception | None:
         if match := _LIMIT.search(answer.headers.get("sforce-limit-info", "")):
@@ -117,7 +141,7 @@ class SalesforceClient(SaasClient):
         if answer.status == 200:
             return _broken(answer)
         code, message = _first_error(answer)
-        if code in _LIMIT_ERRORS:
+        if code in token_errors.LIMITS:
             text = f"the org's API limit is reached: {message}"
             # A limit of calls at once is gone in a moment, the daily one is not.
             if message.startswith("Concurrent"):
@@ -128,24 +152,68 @@ class SalesforceClient(SaasClient):
             # Salesforce says INVALID_TYPE and INVALID_FIELD for what is not there and for what may not be seen alike.
             return ReadError(DatasetState.DENIED, code, message)
         if answer.status == 410:
-            return ReadError(DatasetState.UNSUPPORTED, code, f"API version {API_VERSION} is not served by this org")
+            # It stands in the list of served versions, so this proves nothing about the dataset.
+            message = f"the org says that API version {self.version} is retired, although it listed it"
+            return ReadError(DatasetState.ERROR, code, message)
         return ReadError(DatasetState.ERROR, code, message)
 
-    async def query(self, soql: str, *, tooling: bool = False) -> "QueryPages":
-        """Start a query; its pages are read as they are asked for."""
-        path = f"{ROOT}/tooling/query" if tooling else f"{ROOT}/query"
-        return QueryPages(self, self._page((await self.get(path, {"q": soql})).json()))
+    @property
+    def root(self) -> str:
+        """The path under which the chosen API version lies."""
+        return f"/services/data/v{self.version}"
 
-    async def next_page(self, link: str) -> dict[str, Any]:
-        """The page that a `nextRecordsUrl` names."""
+    async def served_versions(self) -> list[str]:
+        """The API versions that the org lists; needs no login and counts against no limit. Raises ReadError."""
+        document = (await self.get_open("/services/data/")).json()
+        entries = document if isinstance(document, list) else []
+        served = [str(entry.get("version")) for entry in entries if isinstance(entry, dict)]
+        if not served or not all(map(_VERSION.fullmatch, served)):
+            raise ReadError(DatasetState.ERROR, "broken_answer", "the org does not list its API versions")
+        return served
+
+    async def choose_version(self) -> list[str]:
+        """Take the best of `VERSIONS` that the org serves; returns all that it serves.
+
+        Raises ReadError when it does not tell, and CollectorError when it serves none of them: an org that cannot be
+        asked at all is no org without anything to judge.
+        """
+        served = await self.served_versions()
+        chosen = next((version for version in VERSIONS if version in served), None)
+        if chosen is None:
+            newest = max(served, key=float)
+            raise CollectorError(
+                f"{self.connection.label}: the org serves API versions up to {newest} and none of "
+                f"{VERSIONS[-1]} to {VERSIONS[0]}; is {self.base} a current org? Otherwise a newer Plumbline is needed"
+            )
+        self.version = chosen
+        return served
+
+    async def pages(self, selection: Selection, after: str = "") -> Pages:
+        """Start a query; its further pages are read as they are asked for."""
+        return Pages(selection, await self._ask(selection, after), self._ask, self._follow)
+
+    async def count(self, api_object: str) -> int:
+        """How many rows of an object the caller may see."""
+        return int((await self._ask(Selection(api_object, ("COUNT()",))))["totalSize"])
+
+    async def columns_of(self, api_object: str, *, tooling: bool = False) -> dict[str, str]:
+        """Column to label of an object, as far as the caller may see them."""
+        branch = "/tooling" if tooling else ""
+        document = (await self.get(f"{self.root}{branch}/sobjects/{api_object}/describe")).json()
+        fields = document.get("fields") if isinstance(document, dict) else None
+        if not isinstance(fields, list):
+            raise ReadError(DatasetState.ERROR, "broken_answer", "the answer is no description of an object")
+        return {str(each.get("name")): str(each.get("label")) for each in fields if isinstance(each, dict)}
+
+    async def _ask(self, selection: Selection, after: str = "") -> Record:
+        branch = "/tooling" if selection.tooling else ""
+        return self._page((await self.get(f"{self.root}{branch}/query", {"q": selection.soql(after=after)})).json())
+
+    async def _follow(self, link: str) -> Record:
         return self._page((await self.get(link)).json())
 
-    async def count(self, soql: str) -> int:
-        """The `totalSize` of a query, of which only the first page is fetched."""
-        return int(self._page((await self.get(f"{ROOT}/query", {"q": soql})).json())["totalSize"])
-
     @staticmethod
-    def _page(document: Any) -> dict[str, Any]:  # noqa: ANN401
+    def _page(document: Any) -> Record:  # noqa: ANN401
         records = document.get("records") if isinstance(document, dict) else None
         is_result = (
             isinstance(records, list)
@@ -157,41 +225,12 @@ class SalesforceClient(SaasClient):
         return dict(document)
 
 
-class QueryPages:
-    """The pages of one query. `reported` is how many rows the org says there are, `count` how many came so far."""
-
-    def __init__(self, client: SalesforceClient, first: dict[str, Any]) -> None:
-        self._client, self._first = client, first
-        self.reported = int(first["totalSize"])
-        self.count = 0
-
-    async def __aiter__(self) -> AsyncIterator[list[dict[str, Any]]]:
-        """The records, page by page. Raises ReadError when the pages lead astray or never end."""
-        page, seen = self._first, set()
-        while True:
-            records: list[dict[str, Any]] = page["records"]
-            self.count += len(records)
-            if self.count > self.reported:
-                raise _broken_paging("more rows came than the org counts")
-            if records:
-                yield records
-            if page.get("done") is True:
-                return
-            link = page.get("nextRecordsUrl")
-            if not records or not isinstance(link, str) or link in seen:
-                raise _broken_paging("the pages do not lead to an end")
-            seen.add(link)
-            page = await self._client.next_page(link)
-
-    def require_whole(self, name: str) -> None:
-        """After the last page. Raises ReadError (truncated) when rows of the object are hidden."""
-        if self.count < self.reported:
-            message = f"{self.count} of {self.reported} rows of {name} could be read"
-            raise ReadError(DatasetState.TRUNCATED, "hidden_rows", message)
-
-
-def _broken_paging(message: str) -> ReadError:
-    return ReadError(DatasetState.ERROR, "broken_paging", message)
+def unknown_column(failure: ReadError) -> str | None:
+    """The column that an INVALID_FIELD error names; None for any other error."""
+    if failure.code != "INVALID_FIELD":
+        return None
+    match = _UNKNOWN_COLUMN.search(failure.message)
+    return next(name for name in match.groups() if name).rsplit(".", 1)[-1] if match else None
 
 
 def _broken(answer: Answer) -> Exception | None:

@@ -1,225 +1,243 @@
-"""Salesforce's answers as typed dataset rows. Pure.
+"""Salesforce's records as typed rows: what is computed beyond copying columns. Pure.
 
-Source: Metadata API Developer Guide, SecuritySettings; Object Reference, User, TwoFactorMethodsInfo.
+Source: Object Reference and Tooling API, the page of each object; the enumerations as those pages list them.
 """
 
+import json
 import re
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from plumbline_contracts.events import AuditEntry, Row
+from pydantic import JsonValue
 
-SESSION_MINUTES = {
-    "FifteenMinutes": 15, "ThirtyMinutes": 30, "SixtyMinutes": 60, "NinetyMinutes": 90, "TwoHours": 120,
-    "FourHours": 240, "EightHours": 480, "TwelveHours": 720, "TwentyFourHours": 1440,
-}  # fmt: skip
-EXPIRATION_DAYS = {
-    "Never": 0, "ThirtyDays": 30, "SixtyDays": 60, "NinetyDays": 90, "SixMonths": 180, "OneYear": 365,
-}  # fmt: skip
-LOCKOUT_MINUTES = {"FifteenMinutes": 15, "ThirtyMinutes": 30, "SixtyMinutes": 60, "Forever": 0}
-ATTEMPTS = {"NoLimit": 0, "ThreeAttempts": 3, "FiveAttempts": 5, "TenAttempts": 10}
+from plumbline_collector.connectors.salesforce import cells
+from plumbline_collector.connectors.salesforce.cells import text, truth
+from plumbline_collector.connectors.salesforce.health_check import KEYS
 
-API_ONLY = "ApiUserOnly"
-"""The permission of a user who may not log in to the user interface."""
-PRIVILEGES = ("ModifyAllData", "ViewAllData", "ManageUsers", "AuthorApex", "CustomizeApplication")
-METHODS = {
-    "HasSecurityKey": "security_key",
-    "HasU2F": "u2f",
-    "HasBuiltInAuthenticator": "built_in",
-    "HasSalesforceAuthenticator": "salesforce_authenticator",
-    "HasTotp": "totp",
-}
-PHISHING_RESISTANT = frozenset({"security_key", "u2f", "built_in"})
-MFA_FIELDS = ["mfa_methods", "has_mfa_method", "has_phishing_resistant_mfa"]
-FROZEN_FIELDS = ["is_frozen"]
-PRIVILEGE_FIELDS = ["privileged_permissions", "is_privileged", "has_modify_all_data", "has_view_all_data"]
+Record = Mapping[str, Any]
+Derive = Callable[[Record, datetime], Row]
 
-_ACRONYMS = {
-    "MFA": "Mfa", "SMS": "Sms", "CSRF": "Csrf", "CSP": "Csp", "SFDC": "Sfdc", "U2F": "U2f", "DirectUI": "DirectUi",
-}  # fmt: skip
+CORE_OBJECTS = ("Account", "Contact", "Opportunity", "Case", "Lead")
+READABLE = frozenset({"Read", "ReadSelect", "Edit", "ReadWrite", "ReadWriteTransfer", "FullAccess"})
+WRITABLE = frozenset({"Edit", "ReadWrite", "ReadWriteTransfer", "FullAccess"})
+_LONGEST_VALUE = 1000
+_CHANGED = re.compile(r"^Changed (?P<subject>.+?) from (?P<old>.*) to (?P<new>.*)$", re.DOTALL)
+_FROM_TO = re.compile(r"\bfrom (?P<old>.*) to (?P<new>.*)$", re.DOTALL)
+_STRONG_SIGNATURE = re.compile(r"sha-?_?(256|384|512)", re.IGNORECASE)
+_BLOCKS = re.compile(r'"block"\s*:\s*true')
+_ASKS_FOR_MFA = re.compile(r'"(?:twoFactorAuthentication|multiFactorAuthentication|mfa)"\s*:\s*true', re.IGNORECASE)
 
 
-def field_name(api_name: str) -> str:
-    """Our name of a metadata field: `enableCSRFOnGet` is `enable_csrf_on_get`."""
-    for acronym, word in _ACRONYMS.items():
-        api_name = api_name.replace(acronym, word)
-    return re.sub(r"(?<=[a-z0-9])([A-Z])", lambda match: "_" + match.group(1).lower(), api_name).lower()
+def present(**values: JsonValue) -> Row:
+    """The values that are known."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
-def _known(section: Mapping[str, Any], wanted: frozenset[str]) -> Row:
-    named = {field_name(name): value for name, value in section.items()}
-    return {name: value for name, value in named.items() if name in wanted and value is not None}
+def address(column: str) -> Derive:
+    """What an address in `column` says of itself."""
+
+    def derive(record: Record, _: datetime) -> Row:
+        url = text(record.get(column))
+        if not url:
+            return {}
+        return {
+            "is_https": cells.is_secure_url(url),
+            "is_wildcard": cells.is_catch_all(url),
+            "has_wildcard": cells.has_wildcard(url),
+        }
+
+    return derive
 
 
-def _section(metadata: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    section = metadata.get(name)
-    return section if isinstance(section, dict) else {}
+def endpoint(column: str) -> Derive:
+    """Whether an address of one system is reached over TLS."""
+
+    def derive(record: Record, _: datetime) -> Row:
+        url = text(record.get(column))
+        return {"has_endpoint": bool(url), **({"is_https": cells.is_secure_url(url)} if url else {})}
+
+    return derive
 
 
-def _derive(row: Row, source: str, target: str, values: Mapping[str, int]) -> None:
-    if (value := row.get(source)) in values:
-        row[target] = values[str(value)]
+def secured(column: str) -> Derive:
+    """Whether an address of one system, which is always there, is reached over TLS."""
+
+    def derive(record: Record, _: datetime) -> Row:
+        url = text(record.get(column))
+        return {"is_https": cells.is_secure_url(url)} if url else {}
+
+    return derive
 
 
-def session_settings(metadata: Mapping[str, Any], fields: frozenset[str]) -> Row:
-    """The `session_settings` document out of SecuritySettings."""
-    row = _known(_section(metadata, "sessionSettings"), fields)
-    _derive(row, "session_timeout", "session_timeout_minutes", SESSION_MINUTES)
+def joined(*columns: str) -> str:
+    """Several cells as one name."""
+    return " / ".join(column or "-" for column in columns)
+
+
+def organization(record: Record, _: datetime) -> Row:
+    """What the org's row says of its kind."""
+    is_sandbox = truth(record.get("IsSandbox"))
+    if "TrialExpirationDate" not in record:
+        return {}
+    is_trial = bool(record["TrialExpirationDate"])
+    return present(is_trial=is_trial, is_production=None if is_sandbox is None else not is_sandbox and not is_trial)
+
+
+def certificate(record: Record, started_at: datetime) -> Row:
+    """When a certificate ends, seen from the snapshot's start."""
+    end = cells.moment(record.get("ExpirationDate"))
+    if end is None:
+        return {}
+    return {"days_to_expiry": (end - started_at).days, "is_expired": end <= started_at}
+
+
+def saml_provider(record: Record, started_at: datetime) -> Row:
+    """Version, signature and certificate of a SAML configuration."""
+    version, method = text(record.get("Version")), text(record.get("RequestSignatureMethod"))
+    row = present(
+        is_saml_2="2" in version if version else None,
+        is_sha256=bool(_STRONG_SIGNATURE.search(method)) if method else None,
+    )
+    end = cells.certificate_end(record.get("ValidationCert"))
+    if end is not None:
+        row |= {
+            "certificate_expires_at": cells.rfc3339(end),
+            "certificate_days_to_expiry": (end - started_at).days,
+            "is_certificate_expired": end <= started_at,
+        }
     return row
 
 
-def password_policies(metadata: Mapping[str, Any], fields: frozenset[str]) -> Row:
-    """The `password_policies` document; numbers that the API sends as text become numbers."""
-    row = _known(_section(metadata, "passwordPolicies"), fields)
-    for name in ("history_restriction", "minimum_password_length"):
-        text = str(row.pop(name, ""))
-        if text.isdigit():
-            row[name] = int(text)
-    _derive(row, "expiration", "expiration_days", EXPIRATION_DAYS)
-    _derive(row, "lockout_interval", "lockout_minutes", LOCKOUT_MINUTES)
-    _derive(row, "max_login_attempts", "max_login_attempts_count", ATTEMPTS)
+def sharing_model(record: Record, _: datetime) -> Row:
+    """What an object's defaults open, and to whom."""
+    name = text(record.get("QualifiedApiName"))
+    row: Row = {"is_core": name in CORE_OBJECTS, "is_custom": name.endswith(("__c", "__x", "__mdt", "__e", "__kav"))}
+    if "InternalSharingModel" in record:
+        internal = text(record["InternalSharingModel"])
+        row |= {"is_public_internal": internal in READABLE, "is_internally_writable": internal in WRITABLE}
+    if "ExternalSharingModel" in record:
+        row["is_public_external"] = text(record["ExternalSharingModel"]) in READABLE
     return row
 
 
-def login_access_policies(metadata: Mapping[str, Any], fields: frozenset[str]) -> Row:
-    """The `login_access_policies` document."""
-    return _known(metadata, fields)
-
-
-def single_sign_on_settings(metadata: Mapping[str, Any], fields: frozenset[str]) -> Row:
-    """The `single_sign_on_settings` document."""
-    return _known(_section(metadata, "singleSignOnSettings"), fields)
-
-
-def organization(record: Mapping[str, Any], api_version: str) -> Row:
-    """The `organization` document."""
-    named: Row = {
-        "id": record.get("Id"),
-        "name": record.get("Name"),
-        "organization_type": record.get("OrganizationType"),
-        "is_sandbox": record.get("IsSandbox"),
-        "instance_name": record.get("InstanceName"),
-        "api_version": api_version,
-    }
-    return {name: value for name, value in named.items() if value is not None}
-
-
-def remote_site(record: Mapping[str, Any]) -> Row:
-    """A row of `remote_sites`."""
-    return {
-        "id": record.get("Id"),
-        "site_name": record.get("SiteName"),
-        "endpoint_url": record.get("EndpointUrl"),
-        "is_active": record.get("IsActive"),
-        "is_protocol_security_disabled": record.get("ProtocolMismatch"),
-        "namespace_prefix": record.get("NamespacePrefix") or "",
-    }
-
-
-def moment(text: Any) -> datetime | None:  # noqa: ANN401 - a cell
-    """A Salesforce date-time (`2026-08-01T09:12:33.000+0000`) in UTC; None when there is none."""
-    return datetime.fromisoformat(text).astimezone(UTC) if isinstance(text, str) and text else None
-
-
-def audit_entry(record: Mapping[str, Any]) -> AuditEntry | None:
-    """One SetupAuditTrail row; None without a date."""
-    at = moment(record.get("CreatedDate"))
-    if at is None:
-        return None
-    return AuditEntry(
-        at=at,
-        actor=_text((record.get("CreatedBy") or {}).get("Username")) or "unknown",
-        action=_text(record.get("Action")),
-        section=_text(record.get("Section")) or None,
-        detail=_text(record.get("Display")) or None,
+def object_permission(record: Record, _: datetime) -> Row:
+    """What access to an object amounts to."""
+    may = {name: truth(record.get(f"Permissions{name}")) for name in ("Create", "Edit", "Delete")}
+    all_records = [truth(record.get(f"Permissions{name}AllRecords")) for name in ("View", "Modify")]
+    return present(
+        id=joined(text(record.get("ParentId")), text(record.get("SobjectType"))),
+        can_write=None if None in may.values() else any(may.values()),
+        can_reach_all=None if None in all_records else any(all_records),
     )
 
 
-class KnownOfUsers:
-    """What the joins remember of users: small numbers by user id, never rows. None: could not be read."""
-
-    def __init__(self) -> None:
-        self.frozen: set[str] | None = set()
-        self.privileges: dict[str, int] | None = {}
-        self.api_only: set[str] = set()
-        self.methods: dict[str, int] | None = {}
-
-    def add_frozen(self, record: Mapping[str, Any]) -> None:
-        """One UserLogin row of a frozen user."""
-        if self.frozen is not None:
-            self.frozen.add(record["UserId"])
-
-    def add_grant(self, record: Mapping[str, Any]) -> None:
-        """One PermissionSetAssignment: the privileged permissions that this path gives, and API Only."""
-        user, held = record["AssigneeId"], record["PermissionSet"]
-        mask = sum(1 << bit for bit, name in enumerate(PRIVILEGES) if held.get(f"Permissions{name}") is True)
-        if self.privileges is not None and mask:
-            self.privileges[user] = self.privileges.get(user, 0) | mask
-        if held.get(f"Permissions{API_ONLY}") is True:
-            self.api_only.add(user)
-
-    def add_methods(self, record: Mapping[str, Any]) -> None:
-        """One TwoFactorMethodsInfo row."""
-        mask = sum(1 << bit for bit, name in enumerate(METHODS) if record.get(name) is True)
-        if self.methods is not None and mask:
-            self.methods[record["UserId"]] = mask
+def object_grant(record: Record, _: datetime) -> Row:
+    """A name for the access of one permission set to one object."""
+    return {"id": joined(text(record.get("ParentId")), text(record.get("SobjectType")))}
 
 
-def _text(value: Any) -> str:  # noqa: ANN401 - a cell
-    return value if isinstance(value, str) else ""
-
-
-def user(record: Mapping[str, Any], known: KnownOfUsers, started_at: datetime) -> Row:
-    """A row of `users`, with everything that is known of its subject. Ages are whole days at `started_at`.
-
-    A user is an integration user when the profile's licence is an API-only one (its key names Integration or API), or
-    when some path grants *API Only User*.
-    """
-    record_id = _text(record.get("Id"))
-    profile = record.get("Profile") or {}
-    licence = _text((profile.get("UserLicense") or {}).get("LicenseDefinitionKey"))
-    created, last = moment(record.get("CreatedDate")), moment(record.get("LastLoginDate"))
-    row: Row = {
-        "id": record_id,
-        "username": _text(record.get("Username")),
-        "user_type": _text(record.get("UserType")),
-        "profile_name": _text(profile.get("Name")),
-        "licence": licence,
-        "is_standard": record.get("UserType") == "Standard",
-        "is_guest": record.get("UserType") == "Guest",
-        "is_integration": "Integration" in licence or "API" in licence or record_id in known.api_only,
-        "is_sso_bound": bool(record.get("FederationIdentifier")),
-        "is_system_administrator": profile.get("Name") == "System Administrator",
-    }
-    if "LastLoginDate" in record:
-        row["has_logged_in"] = last is not None
-    if created is not None:
-        row["age_days"] = max(0, (started_at - created).days)
-        row["idle_days"] = max(0, (started_at - (last or created)).days)
-    if known.frozen is not None:
-        row["is_frozen"] = record_id in known.frozen
-    if known.methods is not None:
-        row |= _methods(known.methods.get(record_id, 0))
-    if known.privileges is not None:
-        row |= _privileges(known.privileges.get(record_id, 0))
+def connected_app(record: Record, started_at: datetime) -> Row:
+    """What a connected app's policies amount to."""
+    row = present(
+        age_days=cells.days_since(record.get("CreatedDate"), started_at),
+        unchanged_days=cells.days_since(record.get("LastModifiedDate"), started_at),
+    )
+    if "RefreshTokenValidityPeriod" in record:
+        row["has_refresh_token_expiry"] = record["RefreshTokenValidityPeriod"] is not None
+    if "MobileSessionTimeout" in record:
+        row["has_mobile_session_timeout"] = record["MobileSessionTimeout"] is not None
+        if "PinLength" in record:
+            row["is_mobile"] = not (record["MobileSessionTimeout"] is None and record["PinLength"] is None)
     return row
 
 
-def _methods(mask: int) -> Row:
-    held = [name for bit, name in enumerate(METHODS.values()) if mask & 1 << bit]
-    return {
-        "mfa_methods": list(held),
-        "has_mfa_method": bool(held),
-        "has_phishing_resistant_mfa": not PHISHING_RESISTANT.isdisjoint(held),
-    }
+def site(record: Record, _: datetime) -> Row:
+    """Whether a site may be framed by anybody."""
+    level = text(record.get("ClickjackProtectionLevel"))
+    return {"allows_all_framing": level.lower() == "allowallframing"} if level else {}
 
 
-def _privileges(mask: int) -> Row:
-    held = [name for bit, name in enumerate(PRIVILEGES) if mask & 1 << bit]
-    return {
-        "privileged_permissions": list(held),
-        "is_privileged": bool(held),
-        "has_modify_all_data": "ModifyAllData" in held,
-        "has_view_all_data": "ViewAllData" in held,
-    }
+def package(record: Record, _: datetime) -> Row:
+    """A name for every package, also for those without a namespace."""
+    subscribed = record.get("SubscriberPackage") or {}
+    return {"id": text(subscribed.get("NamespacePrefix")) or text(subscribed.get("Name"))}
+
+
+def package_licence(record: Record, started_at: datetime) -> Row:
+    """Whether a package's licence has ended."""
+    end = cells.moment(record.get("ExpirationDate"))
+    return {"is_expired": record.get("Status") == "Expired" or (end is not None and end <= started_at)}
+
+
+def dkim_key(record: Record, _: datetime) -> Row:
+    """A name for a DKIM key."""
+    return {"id": joined(text(record.get("Selector")), text(record.get("Domain")))}
+
+
+def tenant_secret(record: Record, started_at: datetime) -> Row:
+    """Age and state of key material."""
+    status = text(record.get("Status"))
+    return present(
+        age_days=cells.days_since(record.get("CreatedDate"), started_at),
+        is_active=status.upper() == "ACTIVE" if status else None,
+    )
+
+
+def public_link(record: Record, started_at: datetime) -> Row:
+    """Age and end of a public link."""
+    end = cells.days_until(record.get("ExpiryDate"), started_at)
+    may_end = truth(record.get("PreferencesExpires"))
+    return present(
+        age_days=cells.days_since(record.get("CreatedDate"), started_at),
+        is_expired=None if may_end is None else may_end and end is not None and end < 0,
+    )
+
+
+def transaction_security_policy(record: Record, _: datetime) -> Row:
+    """Whether a policy is in force, and what it does then."""
+    state, action = text(record.get("State")), record.get("ActionConfig")
+    row = present(is_enabled=state == "Enabled" if state else None)
+    if "ActionConfig" in record:
+        written = action if isinstance(action, str) else json.dumps(action)
+        row |= {"blocks": bool(_BLOCKS.search(written)), "requires_mfa": bool(_ASKS_FOR_MFA.search(written))}
+    if "ExecutionUserId" in record:
+        row["has_execution_user"] = bool(record["ExecutionUserId"])
+    return row
+
+
+def health_check_risk(record: Record, _: datetime) -> Row:
+    """The raw value in each form that it can have, and what the baseline in force says."""
+    raw, risk = record.get("OrgValueRaw"), text(record.get("RiskType"))
+    return present(
+        org_value_is_on=truth(raw),
+        org_value_number=cells.number(raw),
+        meets_standard=risk == "MEETS_STANDARD" if risk else None,
+        is_known=text(record.get("DurableId")) in KEYS,
+    )
+
+
+def audit_entry(record: Record) -> AuditEntry | None:
+    """One SetupAuditTrail row; None without a date. Old and new value where the text is in the documented form."""
+    at = cells.moment(record.get("CreatedDate"))
+    if at is None:
+        return None
+    actor, delegate = text((record.get("CreatedBy") or {}).get("Username")), text(record.get("DelegateUser"))
+    display = text(record.get("Display"))
+    values = _CHANGED.search(display) or _FROM_TO.search(display)
+    named = values.groupdict() if values else {}
+    return AuditEntry(
+        at=at,
+        actor=f"{actor or 'unknown'} (for {delegate})" if delegate else actor or "unknown",
+        action=text(record.get("Action")),
+        section=text(record.get("Section")) or None,
+        detail=display or None,
+        subject=named.get("subject"),
+        old_value=_value(named.get("old")),
+        new_value=_value(named.get("new")),
+    )
+
+
+def _value(said: str | None) -> str | None:
+    return said.strip().strip('"')[:_LONGEST_VALUE] if said is not None else None

@@ -1,60 +1,37 @@
-"""Which Salesforce calls give which datasets."""
+"""Which Salesforce calls give which datasets, in which order."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
+import contextlib
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from functools import partial
-from typing import Any
 
-from plumbline_contracts.datasets import datasets as schemas_of
-from plumbline_contracts.events import AuditEntry, DatasetState, DatasetSummary, MissingField, Product, Row
+from plumbline_contracts.events import AuditEntry, DatasetSummary, Product
 
-from plumbline_collector.connectors import summaries
 from plumbline_collector.connectors.ports import ChangeMarker, CollectionReport, DatasetSink
-from plumbline_collector.connectors.rows import RowWriter, typed
-from plumbline_collector.connectors.salesforce import datasets
-from plumbline_collector.connectors.salesforce.client import API_VERSION, SalesforceClient
+from plumbline_collector.connectors.reading import DatasetReader, Reading
+from plumbline_collector.connectors.salesforce import org, tables
+from plumbline_collector.connectors.salesforce.apps import Apps
+from plumbline_collector.connectors.salesforce.client import SalesforceClient
+from plumbline_collector.connectors.salesforce.costs import calls_by_dataset, typical_rows
+from plumbline_collector.connectors.salesforce.guests import Guests
+from plumbline_collector.connectors.salesforce.people import People
+from plumbline_collector.connectors.salesforce.run import SCHEMAS, NoSink, Run
+from plumbline_collector.connectors.salesforce.sites import sites
 from plumbline_collector.errors import ReadError
 
-SCHEMAS = schemas_of(Product.SALESFORCE)
-METHODS = f"SELECT UserId, {', '.join(datasets.METHODS)} FROM TwoFactorMethodsInfo"  # noqa: S608 - SOQL of constants
-METHODS_BATCH = 2000
-"""Below the 2,500 rows after which TwoFactorMethodsInfo silently ends."""
+__all__ = [
+    "CALLS_OF_FIRST_LOOK",
+    "CALLS_PER_LOOK",
+    "SCHEMAS",
+    "SalesforceConnector",
+    "calls_by_dataset",
+    "typical_rows",
+]
 
-ORGANIZATION = "SELECT Id, Name, OrganizationType, IsSandbox, InstanceName FROM Organization"
-SETTINGS = "SELECT Metadata FROM SecuritySettings LIMIT 1"
-SITES = "SELECT Id, SiteName, EndpointUrl, IsActive, ProtocolMismatch, NamespacePrefix FROM RemoteProxy"
-FROZEN = "SELECT UserId FROM UserLogin WHERE IsFrozen = true"
-RIGHTS = "SELECT PermissionsViewAllUsers FROM UserPermissionAccess"
-"""The caller's own permissions, one row. Without View All Users, other users' rows are left out and not counted."""
-USERS = (
-    "SELECT Id, Username, UserType, Profile.Name, Profile.UserLicense.LicenseDefinitionKey, LastLoginDate, "
-    "CreatedDate, FederationIdentifier FROM User WHERE IsActive = true"
-)
-AUDIT = (
-    "SELECT Id, Action, Section, Display, CreatedDate, CreatedBy.Username FROM SetupAuditTrail "
-    "ORDER BY CreatedDate DESC LIMIT 50"
-)
-LATEST = "SELECT Id, CreatedDate FROM SetupAuditTrail ORDER BY CreatedDate DESC LIMIT 1"
-
-
-def grants(permissions: tuple[str, ...]) -> str:
-    """The query for who holds any of these permissions: by profile, permission set or group, a row per path."""
-    named = [f"PermissionSet.Permissions{name}" for name in permissions]
-    held = " OR ".join(f"{name} = true" for name in named)
-    return (
-        f"SELECT AssigneeId, {', '.join(named)} FROM PermissionSetAssignment "  # noqa: S608 - SOQL of constants
-        f"WHERE Assignee.IsActive = true AND ({held})"
-    )
-
-
-GRANTS = grants((*datasets.PRIVILEGES, datasets.API_ONLY))
-
-_DOCUMENTS: dict[str, Callable[[Mapping[str, Any], frozenset[str]], Row]] = {
-    "session_settings": datasets.session_settings,
-    "password_policies": datasets.password_policies,
-    "login_access_policies": datasets.login_access_policies,
-    "single_sign_on_settings": datasets.single_sign_on_settings,
-}
+CALLS_PER_LOOK = 1
+CALLS_OF_FIRST_LOOK = 1
+_SECURITY = (*org.SECURITY_DOCUMENTS, "trusted_ip_ranges")
+_PEOPLE = ("guest_users", "guest_object_access", "guest_access")
 
 
 class SalesforceConnector:
@@ -64,204 +41,101 @@ class SalesforceConnector:
 
     def __init__(self, client: SalesforceClient) -> None:
         self._client = client
+        self._reader = DatasetReader(client, SCHEMAS)
 
     async def collect(self, sink: DatasetSink, started_at: datetime) -> CollectionReport:
         """Read every dataset. See `ports.Connector`."""
-        await self._client.authenticate()
-        found = [await self._reading("organization", self._organization, sink)]
-        found += await self._settings(sink)
-        found.append(await self._reading("remote_sites", self._remote_sites, sink))
-        found.append(await self._users(sink, started_at))
-        return CollectionReport(found, await self._audit_entries(), API_VERSION)
+        run = Run(self._client, sink, started_at)
+        entries: list[AuditEntry] = []
+        found = await self._all(run, entries)
+        return CollectionReport(found, entries, self._client.version)
 
     async def check(self) -> list[DatasetSummary]:
-        """Try a row of every dataset and of the joins. See `ports.Connector`."""
-        await self._client.authenticate()
-        found = [await self._probe("organization", self._only_record(ORGANIZATION))]
-        found += await self._settings(_NoSink())
-        found.append(await self._probe("remote_sites", self._client.query(f"{SITES} LIMIT 1", tooling=True)))
-        missing: list[MissingField] = []
-        for fields, soql in (
-            (datasets.FROZEN_FIELDS, f"{FROZEN} LIMIT 1"),
-            (datasets.MFA_FIELDS, f"{METHODS} LIMIT 1"),
-            (datasets.PRIVILEGE_FIELDS, f"{grants(datasets.PRIVILEGES)} LIMIT 1"),
-        ):
-            try:
-                await self._client.query(soql)
-            except ReadError as failure:
-                missing += summaries.missing_fields(SCHEMAS["users"], fields, failure)
-        found.append(await self._probe_users(missing))
-        return found
-
-    async def _probe_users(self, missing: list[MissingField]) -> DatasetSummary:
-        users = await self._probe("users", self._client.query(f"{USERS} LIMIT 1"))
-        if users.state is not DatasetState.OK:
-            return users
-        return summaries.read(SCHEMAS["users"], 1, missing=missing, hidden=await self._hidden_users())
+        """Try a row of every dataset and of what is joined to it. See `ports.Connector`."""
+        return await self._all(Run(self._client, NoSink(), datetime.now(UTC), is_probe=True), [])
 
     async def latest_change(self) -> ChangeMarker:
-        """The newest entry of the setup audit trail."""
-        pages = await self._client.query(LATEST)
-        async for records in pages:
-            return ChangeMarker(f"{records[0].get('CreatedDate')}/{records[0].get('Id')}")
-        return ChangeMarker("empty")
+        """The newest entry of the setup audit trail, and the newest API version: a release moves it too."""
+        await self._client.authenticate()
+        served = await self._client.choose_version()
+        newest = max(served, key=_release)
+        return ChangeMarker(f"{await org.latest_change(Run(self._client, NoSink(), datetime.now(UTC)))} {newest}")
 
-    async def _probe(self, name: str, read: Awaitable[Any]) -> DatasetSummary:
-        try:
-            await read
-        except ReadError as failure:
-            return summaries.failed(SCHEMAS[name], failure)
-        return summaries.read(SCHEMAS[name], 1)
+    async def _all(self, run: Run, entries: list[AuditEntry]) -> list[DatasetSummary]:
+        await self._client.authenticate()
+        await self._choose_version()
+        people, one = People(run), self._one
+        found = await one("collector_permissions", partial(org.collector_permissions, run))()
+        found += await one("permission_catalogue", people.catalogue)()
+        found += await one("permission_sets", people.permission_sets)()
+        found += await one("community_settings", partial(org.settings_document, run, "community_settings"))()
+        found += await self._reader.together(self._independent(run, entries))
+        found += await self._reader.together(self._dependent(run, people))
+        places = {name: place for place, name in enumerate(SCHEMAS)}
+        return sorted(found, key=lambda summary: places[summary.name])
 
-    async def _reading(
-        self, name: str, read: Callable[[DatasetSink], Awaitable[DatasetSummary]], sink: DatasetSink
-    ) -> DatasetSummary:
-        try:
-            return await read(sink)
-        except ReadError as failure:
-            return summaries.failed(SCHEMAS[name], failure)
+    async def _choose_version(self) -> None:
+        """An org that does not say what it serves is asked in the default version."""
+        with contextlib.suppress(ReadError):
+            await self._client.choose_version()
 
-    async def _only_record(self, soql: str, *, tooling: bool = False) -> dict[str, Any]:
-        async for records in await self._client.query(soql, tooling=tooling):
-            if len(records) == 1:
-                return records[0]
-        raise ReadError(DatasetState.DENIED, "no_record", "the org shows no such record to the collector's user")
+    def _independent(self, run: Run, entries: list[AuditEntry]) -> list[Reading]:
+        """Readings that need nothing of another."""
+        one, several = self._one, self._several
+        return [
+            one("organization", partial(org.organization, run)),
+            several(_SECURITY, partial(org.security_settings, run)),
+            several(("file_upload_settings", "file_dispositions"), partial(org.file_upload_settings, run)),
+            *(
+                one(name, partial(org.settings_document, run, name))
+                for name in org.SETTINGS_DOCUMENTS
+                if name != "community_settings"
+            ),
+            several(("health_check", "health_check_risks"), partial(org.health, run)),
+            several(("login_activity", "login_statistics"), partial(org.logins, run)),
+            one("object_sharing", partial(org.object_sharing, run)),
+            one("mfa_registrations", partial(org.mfa_registrations, run)),
+            one("setup_changes", partial(org.setup_changes, run, entries)),
+            one("sites", partial(sites, run)),
+            *(one(table.dataset, partial(run.table, table)) for table in tables.TABLES),
+        ]
 
-    async def _organization(self, sink: DatasetSink) -> DatasetSummary:
-        record = await self._only_record(ORGANIZATION)
-        sink.add("organization", [datasets.organization(record, API_VERSION)])
-        return summaries.read(SCHEMAS["organization"], 1)
+    def _dependent(self, run: Run, people: People) -> list[Reading]:
+        """Readings that stand on what `people` remembers of permissions."""
+        one, several, apps = self._one, self._several, Apps(run)
+        return [
+            one("profiles", people.profiles),
+            self._in_turn(one("identity_verifications", people.verifications), one("users", people.users)),
+            several(_PEOPLE, Guests(run, people.known).read),
+            one("object_grants", people.object_grants),
+            self._in_turn(
+                several(("connected_apps", "app_access"), apps.connected),
+                one("external_client_apps", apps.external),
+                one("oauth_tokens", apps.tokens),
+            ),
+        ]
 
-    async def _settings(self, sink: DatasetSink) -> list[DatasetSummary]:
-        try:
-            metadata = (await self._only_record(SETTINGS, tooling=True)).get("Metadata")
-            if not isinstance(metadata, dict):
-                message = "the org shows SecuritySettings without its content"
-                raise ReadError(DatasetState.DENIED, "no_metadata", message)
-        except ReadError as failure:
-            return [summaries.failed(SCHEMAS[name], failure) for name in _DOCUMENTS]
-        return [self._document(sink, name, metadata) for name in _DOCUMENTS]
+    def _one(self, name: str, read: Callable[[], Awaitable[DatasetSummary]]) -> Reading:
+        async def reading() -> list[DatasetSummary]:
+            return [await self._reader.one(name, read)]
+
+        return reading
+
+    def _several(self, names: tuple[str, ...], read: Reading) -> Reading:
+        return partial(self._reader.several, names, read)
 
     @staticmethod
-    def _document(sink: DatasetSink, name: str, metadata: dict[str, Any]) -> DatasetSummary:
-        make, fields = _DOCUMENTS[name], frozenset(SCHEMAS[name].fields)
-        try:
-            sink.add(name, typed(lambda document: make(document, fields), [metadata]))
-        except ReadError as failure:
-            return summaries.failed(SCHEMAS[name], failure)
-        return summaries.read(SCHEMAS[name], 1)
+    def _in_turn(*readings: Reading) -> Reading:
+        """Readings of which each needs the one before."""
 
-    async def _remote_sites(self, sink: DatasetSink) -> DatasetSummary:
-        writer = RowWriter(SCHEMAS["remote_sites"], sink)
-        try:
-            pages = await self._client.query(SITES, tooling=True)
-            async for records in pages:
-                writer.write(datasets.remote_site, records)
-        except ReadError as failure:
-            return writer.failed(failure)
-        return writer.summary(reported=pages.reported)
+        async def reading() -> list[DatasetSummary]:
+            return [summary for each in readings for summary in await each()]
 
-    async def _users(self, sink: DatasetSink, started_at: datetime) -> DatasetSummary:
-        writer, known = RowWriter(SCHEMAS["users"], sink), datasets.KnownOfUsers()
-        make = partial(datasets.user, known=known, started_at=started_at)
-        try:
-            hidden = await self._hidden_users()
-            missing = await self._joins(known)
-            pages = await self._client.query(USERS)
-            async for records in pages:
-                writer.write(make, records)
-            if not writer.count:
-                raise ReadError(DatasetState.DENIED, "no_rows", "User shows no row, and it is never empty")
-        except ReadError as failure:
-            return writer.failed(failure)
-        return writer.summary(reported=pages.reported, missing=missing, hidden=hidden)
-
-    async def _hidden_users(self) -> ReadError | None:
-        """Why some users may be hidden; None when the collector's user is known to see all of them."""
-        try:
-            held = await self._only_record(RIGHTS)
-        except ReadError as failure:
-            message = f"whether all users are visible could not be read ({failure})"
-            return ReadError(DatasetState.TRUNCATED, "visibility_unknown", message)
-        if held.get("PermissionsViewAllUsers") is True:
-            return None
-        message = "without View All Users the org leaves users out and does not count them"
-        return ReadError(DatasetState.TRUNCATED, "hidden_rows", message)
-
-    async def _joins(self, known: datasets.KnownOfUsers) -> list[MissingField]:
-        """Read what the joins need; what cannot be read becomes None in `known`, and its fields are returned."""
-        schema, missing = SCHEMAS["users"], []
-        try:
-            await self._join(FROZEN, "UserLogin", known.add_frozen)
-        except ReadError as failure:
-            known.frozen = None
-            missing += summaries.missing_fields(schema, datasets.FROZEN_FIELDS, failure)
-        try:
-            await self._read_grants(known)
-        except ReadError as failure:
-            known.privileges = None
-            missing += summaries.missing_fields(schema, datasets.PRIVILEGE_FIELDS, failure)
-        try:
-            await self._read_methods(known)
-        except ReadError as failure:
-            known.methods = None
-            missing += summaries.missing_fields(schema, datasets.MFA_FIELDS, failure)
-        return missing
-
-    async def _join(self, soql: str, name: str, add: Callable[[Mapping[str, Any]], None]) -> None:
-        pages = await self._client.query(soql)
-        async for records in pages:
-            typed(add, records)
-        pages.require_whole(name)
-
-    async def _read_grants(self, known: datasets.KnownOfUsers) -> None:
-        try:
-            await self._join(GRANTS, "PermissionSetAssignment", known.add_grant)
-        except ReadError as failure:
-            if failure.code != "INVALID_FIELD":
-                raise
-            # An org without API Only User has no such column; the privileged permissions are in every org.
-            await self._join(grants(datasets.PRIVILEGES), "PermissionSetAssignment", known.add_grant)
-
-    async def _read_methods(self, known: datasets.KnownOfUsers) -> None:
-        """All rows in batches by user id, because the object ends silently after 2,500 rows."""
-        expected = await self._client.count("SELECT COUNT() FROM TwoFactorMethodsInfo")
-        last, count, batch = "", 0, METHODS_BATCH
-        while batch == METHODS_BATCH:
-            after = f"WHERE UserId > '{last}' " if last else ""
-            pages = await self._client.query(f"{METHODS} {after}ORDER BY UserId LIMIT {METHODS_BATCH}")
-            before = last
-            async for records in pages:
-                typed(known.add_methods, records)
-                last = _record_id(records[-1].get("UserId"))
-            batch = pages.count
-            count += batch
-            if batch and last == before:
-                raise ReadError(DatasetState.ERROR, "broken_paging", "the batches by user id do not move on")
-        if count < expected:
-            message = f"{count} of {expected} rows of TwoFactorMethodsInfo could be read"
-            raise ReadError(DatasetState.TRUNCATED, "hidden_rows", message)
-
-    async def _audit_entries(self) -> list[AuditEntry]:
-        """The newest entries of the setup audit trail; none when it cannot be read."""
-        found: list[AuditEntry | None] = []
-        try:
-            async for records in await self._client.query(AUDIT):
-                found += typed(datasets.audit_entry, records)
-        except ReadError:
-            return []
-        return [entry for entry in found if entry is not None]
+        return reading
 
 
-class _NoSink:
-    """Takes rows and keeps none."""
-
-    def add(self, dataset: str, rows: list[Row]) -> None:
-        """Drop them."""
-
-
-def _record_id(value: Any) -> str:  # noqa: ANN401 - a cell
-    """A record id that may stand in the next query. Raises ReadError for anything else."""
-    if isinstance(value, str) and value.isascii() and value.isalnum() and len(value) in (15, 18):
-        return value
-    raise ReadError(DatasetState.ERROR, "broken_answer", "a row carries no record id")
+def _release(version: str) -> float:
+    try:
+        return float(version)
+    except ValueError:
+        return 0.0

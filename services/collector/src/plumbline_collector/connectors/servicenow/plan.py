@@ -1,247 +1,182 @@
-"""Which ServiceNow tables give which datasets."""
+"""Which selections make which datasets, and how many calls that takes. Pure."""
 
-from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
-from functools import cache, partial
-from pathlib import Path
-from typing import Any
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from plumbline_contracts.datasets import datasets as schemas_of
-from plumbline_contracts.events import AuditEntry, DatasetState, DatasetSummary, MissingField, Product, Row
+from plumbline_contracts.events import Product
 
-from plumbline_collector.connectors import summaries
-from plumbline_collector.connectors.ports import ChangeMarker, CollectionReport, DatasetSink
-from plumbline_collector.connectors.rows import RowWriter, typed
-from plumbline_collector.connectors.servicenow import datasets
-from plumbline_collector.connectors.servicenow.client import ServiceNowClient, TableRow, TableRows
-from plumbline_collector.errors import ReadError
+from plumbline_collector.connectors.servicenow import tables
+from plumbline_collector.connectors.servicenow.paging import PAGE_ROWS
+from plumbline_collector.connectors.servicenow.people import (
+    BUILT_IN_ACCOUNTS,
+    MFA_FIELDS,
+    PRIVILEGED_ROLES,
+    ROLE_FIELDS,
+)
+from plumbline_collector.connectors.servicenow.queries import Selection
 
 SCHEMAS = schemas_of(Product.SERVICENOW)
-BUILD_PROPERTIES = ("glide.war", "glide.buildtag.last")
-NAMES_PER_QUERY = 100
-SCRIPT_ACTIONS = ("5e44f9bf0a0a0a0a019a6440b2137767", "d92636b2975301008e00958e3b297567")
-
-PROPERTY_FIELDS = "sys_id,name,value,sys_updated_on,sys_updated_by"
-PLUGIN_FIELDS = "sys_id,id,source,name,active,version"
-USER_FIELDS = (
-    "sys_id,user_name,locked_out,last_login_time,web_service_access_only,internal_integration_user,identity_type,"
-    "sso_source,sys_created_on"
-)
-ROLE_QUERY = f"role.nameIN{','.join(datasets.PRIVILEGED_ROLES)}^state=active"
-WATCHED = ("sys_properties", "sysevent_script_action")
-WATCHED_ROWS = 100
-"""How many of the newest rows a look for changes takes, to find the newest that a snapshot would hold."""
-AUDIT_ENTRIES = 50
-LOGIN_FIELDS = ["has_logged_in", "idle_days"]
+EXPLICIT_ROLES = "com.glide.explicit_roles"
+DUAL_ROLE_USERS = 3_000
+"""How many holders of the rarer one of the roles snc_internal and snc_external are looked up in the other."""
+CALLS_PER_LOOK, CALLS_OF_FIRST_LOOK = 2, 3
+"""Of the change watch: see `watch`."""
 
 
-@cache
-def names(file: str) -> tuple[str, ...]:
-    """The names in a list that ships with the package, one a line; `#` begins a comment."""
-    lines = (Path(__file__).parent / file).read_text(encoding="utf-8").splitlines()
-    return tuple(line for line in map(str.strip, lines) if line and not line.startswith("#"))
+@dataclass(frozen=True)
+class Read:
+    """One selection that a dataset is made of. `feeds` names the fields that need it; empty: the whole dataset does."""
+
+    selection: Selection
+    feeds: tuple[str, ...] = ()
 
 
-def _in_groups(wanted: tuple[str, ...]) -> Iterator[str]:
-    for start in range(0, len(wanted), NAMES_PER_QUERY):
-        yield ",".join(wanted[start : start + NAMES_PER_QUERY])
+def _reads(*selections: Selection) -> tuple[Read, ...]:
+    return tuple(map(Read, selections))
 
 
-class ServiceNowConnector:
-    """Reads one instance."""
-
-    product = Product.SERVICENOW
-
-    def __init__(self, client: ServiceNowClient) -> None:
-        self._client = client
-        self._changes: list[AuditEntry] = []
-        self._build: dict[str, str] = {}
-
-    async def collect(self, sink: DatasetSink, started_at: datetime) -> CollectionReport:
-        """Read every dataset. See `ports.Connector`."""
-        await self._client.authenticate()
-        properties = await self._properties(sink)
-        found = [self._instance(sink, properties), properties]
-        found.append(await self._plugins(sink))
-        found.append(await self._script_actions(sink))
-        found.append(await self._users(sink, started_at))
-        newest = sorted(self._changes, key=lambda entry: entry.at, reverse=True)[:AUDIT_ENTRIES]
-        return CollectionReport(found, newest, self._build.get("glide.war"))
-
-    async def check(self) -> list[DatasetSummary]:
-        """Try a row of every table. See `ports.Connector`."""
-        await self._client.authenticate()
-        found = [await self._probe(name, SCHEMAS[name].source, "") for name in ("instance", "system_properties")]
-        found.append(await self._probe("plugins", "v_plugin", ""))
-        found.append(await self._probe("script_actions", "sysevent_script_action", ""))
-        missing: list[MissingField] = []
-        for fields, table in (
-            (datasets.ROLE_FIELDS, "sys_user_has_role"),
-            (datasets.MFA_FIELDS, "user_multifactor_auth"),
-        ):
-            try:
-                await self._client.page(table, "", "sys_id", 1, 0)
-            except ReadError as failure:
-                missing += summaries.missing_fields(SCHEMAS["users"], fields, failure)
-        users = await self._probe("users", "sys_user", "active=true")
-        found.append(users.model_copy(update={"missing_fields": missing if users.state is DatasetState.OK else []}))
-        return found
-
-    async def latest_change(self) -> ChangeMarker:
-        """The newest change of a row that a snapshot holds, and how many rows the tables have (a deletion moves it).
-
-        The platform itself writes properties all the time; those that no snapshot holds are passed over.
-        """
-        wanted = {"sys_properties": {*BUILD_PROPERTIES, *names("property_names.txt")}}
-        return ChangeMarker(" ".join([await self._newest(table, wanted.get(table)) for table in WATCHED]))
-
-    async def _newest(self, table: str, wanted: set[str] | None) -> str:
-        fields, size = ("sys_id,name,sys_updated_on", WATCHED_ROWS) if wanted else ("sys_id,sys_updated_on", 1)
-        try:
-            rows, total = await self._client.page(table, "ORDERBYDESCsys_updated_on", fields, size, 0)
-        except ReadError as failure:
-            if failure.state is not DatasetState.DENIED:
-                raise
-            return "-/None"
-        moments = [str(row.get("sys_updated_on")) for row in rows if wanted is None or row.get("name") in wanted]
-        return f"{max(moments, default='-')}/{total}"
-
-    async def _probe(self, name: str, table: str, query: str) -> DatasetSummary:
-        try:
-            rows, _ = await self._client.page(table, query, "sys_id", 1, 0)
-        except ReadError as failure:
-            return summaries.failed(SCHEMAS[name], failure)
-        if not rows and name != "script_actions":
-            return summaries.failed(SCHEMAS[name], _empty(table))
-        return summaries.read(SCHEMAS[name], 1)
-
-    async def _read(self, writer: RowWriter, make: Callable[[Mapping[str, Any]], Row], *selection: str) -> TableRows:
-        """Read a selection (table, query, fields) to its end into a writer."""
-        pages = self._client.rows(*selection)
-        async for rows in pages:
-            self._remember(selection[0], rows)
-            writer.write(make, rows)
-        return pages
-
-    async def _properties(self, sink: DatasetSink) -> DatasetSummary:
-        writer, reported = RowWriter(SCHEMAS["system_properties"], sink), 0
-        try:
-            for group in _in_groups((*BUILD_PROPERTIES, *names("property_names.txt"))):
-                selection = ("sys_properties", f"nameIN{group}", PROPERTY_FIELDS)
-                pages = await self._read(writer, datasets.system_property, *selection)
-                reported += max(pages.reported or 0, pages.count)
-            if not writer.count:
-                raise _empty("sys_properties")
-        except ReadError as failure:
-            return writer.failed(failure)
-        return writer.summary(reported=reported)
-
-    def _remember(self, table: str, rows: list[TableRow]) -> None:
-        """Keep what the properties say of the build, and the newest changes."""
-        if table != "sys_properties":
-            return
-        for row in rows:
-            if row.get("name") in BUILD_PROPERTIES:
-                self._build[str(row["name"])] = str(row.get("value", ""))
-        self._changes += [entry for entry in typed(datasets.audit_entry, rows) if entry is not None]
-
-    def _instance(self, sink: DatasetSink, properties: DatasetSummary) -> DatasetSummary:
-        schema = SCHEMAS["instance"]
-        if not self._build:
-            error = properties.error
-            failure = ReadError(
-                properties.state if properties.error else DatasetState.DENIED,
-                error.code if error else "hidden_rows",
-                error.message if error else "the properties that name the build could not be read",
-            )
-            return summaries.failed(schema, failure)
-        sink.add("instance", [datasets.instance(self._build)])
-        return summaries.read(schema, 1)
-
-    async def _plugins(self, sink: DatasetSink) -> DatasetSummary:
-        writer, group = RowWriter(SCHEMAS["plugins"], sink), ",".join(names("plugin_ids.txt"))
-        try:
-            try:
-                pages = await self._read(writer, datasets.plugin, "v_plugin", f"idIN{group}", PLUGIN_FIELDS)
-            except ReadError as failure:
-                if failure.state is not DatasetState.UNSUPPORTED:
-                    raise
-                pages = await self._read(writer, datasets.plugin, "sys_plugins", f"sourceIN{group}", PLUGIN_FIELDS)
-            if not writer.count:
-                raise _empty("v_plugin")
-        except ReadError as failure:
-            return writer.failed(failure)
-        return writer.summary(reported=pages.reported)
-
-    async def _script_actions(self, sink: DatasetSink) -> DatasetSummary:
-        writer, query = RowWriter(SCHEMAS["script_actions"], sink), f"sys_idIN{','.join(SCRIPT_ACTIONS)}"
-        selection = ("sysevent_script_action", query, "sys_id,name,active")
-        try:
-            pages = await self._read(writer, datasets.script_action, *selection)
-        except ReadError as failure:
-            return writer.failed(failure)
-        return writer.summary(reported=pages.reported)
-
-    async def _users(self, sink: DatasetSink, started_at: datetime) -> DatasetSummary:
-        writer, known = RowWriter(SCHEMAS["users"], sink), datasets.KnownOfUsers()
-        logins = _Logins(writer, partial(datasets.user, known=known, started_at=started_at))
-        try:
-            missing = await self._joins(known)
-            pages = self._client.rows("sys_user", "active=true", USER_FIELDS)
-            async for rows in pages:
-                logins.write(rows)
-            if not writer.count:
-                raise _empty("sys_user")
-        except ReadError as failure:
-            return writer.failed(failure)
-        return writer.summary(reported=pages.reported, missing=missing + logins.missing())
-
-    async def _joins(self, known: datasets.KnownOfUsers) -> list[MissingField]:
-        """Read what the joins need; what cannot be read becomes None in `known`, and its fields are returned."""
-        missing: list[MissingField] = []
-        try:
-            await self._join("sys_user_has_role", ROLE_QUERY, "sys_id,user,role.name", known.add_role)
-            if not known.has_administrators:
-                message = "sys_user_has_role shows no administrator, and every instance has one"
-                raise ReadError(DatasetState.DENIED, "no_rows", message)
-        except ReadError as failure:
-            known.roles = None
-            missing += summaries.missing_fields(SCHEMAS["users"], datasets.ROLE_FIELDS, failure)
-        try:
-            await self._join("user_multifactor_auth", "validated=true", "sys_id,user,validated", known.add_factor)
-        except ReadError as failure:
-            known.factors = None
-            missing += summaries.missing_fields(SCHEMAS["users"], datasets.MFA_FIELDS, failure)
-        return missing
-
-    async def _join(self, table: str, query: str, fields: str, add: Callable[[Mapping[str, Any]], None]) -> None:
-        pages = self._client.rows(table, query, fields)
-        async for rows in pages:
-            typed(add, rows)
-        pages.require_whole()
+READS: dict[str, tuple[Read, ...]] = {
+    "audited_tables": _reads(tables.DICTIONARY_COLUMNS, tables.AUDITS),
+    "system_properties": tuple(Read(tables.properties(chunk)) for chunk in tables.property_chunks()),
+    "instance": (),
+    "plugins": _reads(tables.PLUGINS),
+    "store_apps": _reads(tables.STORE_APPS),
+    "script_actions": _reads(tables.SCRIPT_ACTION_ROWS),
+    "password_stores": (
+        Read(tables.CREDENTIAL_STORES),
+        Read(tables.PASSWORD_POLICIES, ("policy", "minimum_length", "maximum_length")),
+    ),
+    "mfa_criteria": _reads(tables.MFA_CRITERIA),
+    "identity_providers": _reads(tables.IDENTITY_PROVIDERS),
+    "elevated_roles": _reads(tables.ELEVATED_ROLES),
+    "basic_auth_exceptions": _reads(tables.BASIC_AUTH_EXCEPTIONS),
+    "users": (
+        Read(tables.privileged_assignments(PRIVILEGED_ROLES), tuple(ROLE_FIELDS)),
+        Read(tables.FACTORS, tuple(MFA_FIELDS)),
+        Read(tables.USERS),
+    ),
+    "inactive_privileged_users": (),
+    "built_in_accounts": (
+        Read(tables.BUILT_IN),
+        Read(replace(tables.roles_of(BUILT_IN_ACCOUNTS, "built_in"), is_proven=True), ("roles", "has_roles")),
+    ),
+    "internal_external_users": _reads(tables.holders("snc_external"), tables.holders("snc_internal")),
+    "role_containments": _reads(tables.ROLE_CONTAINMENTS),
+    "privileged_groups": (Read(tables.GROUP_ROLES), Read(tables.members(("",)), ("member_count",))),
+    "record_counts": (
+        Read(tables.EXCLUDED_PASSWORDS, ("excluded_passwords",)),
+        Read(tables.JAVA_MEMBERS, ("allowed_java_members",)),
+        Read(tables.JAVA_PACKAGES, ("allowed_java_packages",)),
+        Read(tables.INACTIVE_USERS, ("inactive_users",)),
+        Read(tables.UNLOCKED_USERS, ("inactive_unlocked_users",)),
+    ),
+    "empty_acls": _reads(tables.ROLES_OF_EMPTY_ACLS, tables.EMPTY_ACLS),
+    "public_acls": _reads(tables.PUBLIC_ACLS),
+    "public_pages": _reads(tables.PUBLIC_PAGES),
+    "public_portal_pages": _reads(tables.PUBLIC_PORTAL_PAGES),
+    "public_portal_widgets": _reads(tables.PUBLIC_PORTAL_WIDGETS),
+    "client_callable_scripts": (Read(tables.SCRIPT_ACLS, ("has_acl",)), Read(tables.CALLABLE_SCRIPTS)),
+    "custom_tables": (Read(tables.CUSTOM_TABLES), Read(tables.table_acls(("",)), ("has_acl",))),
+    "knowledge_bases": (
+        Read(tables.READ_CRITERIA, ("read_criteria_count", "has_read_criteria")),
+        Read(tables.CONTRIBUTE_CRITERIA, ("contribute_criteria_count", "has_contribute_criteria")),
+        Read(tables.KNOWLEDGE_BASES),
+    ),
+    "rest_resources": (Read(tables.REST_SERVICES, ("service", "service_has_acl")), Read(tables.REST_RESOURCES)),
+    "oauth_clients": _reads(tables.OAUTH_CLIENTS),
+    "api_policies": _reads(tables.API_POLICIES),
+    "rate_limits": _reads(tables.RATE_LIMITS),
+    "cors_rules": _reads(tables.CORS_RULES),
+    "script_processors": _reads(tables.SCRIPT_PROCESSORS),
+    "ip_access_rules": _reads(tables.IP_RULES),
+    "ldap_servers": (Read(tables.LDAP_SERVERS), Read(tables.LDAP_URLS)),
+    "certificates": _reads(tables.CERTIFICATES),
+    "mid_servers": (
+        Read(tables.MID_SERVERS),
+        Read(tables.MID_PROPERTIES, ("logs_commands",)),
+        Read(
+            replace(tables.roles_of(("",), "mid"), is_proven=True),
+            ("user_roles", "has_privileged_user", "has_only_mid_server_role"),
+        ),
+    ),
+}
+"""Every dataset, in the order in which they are read, with what it is made of."""
 
 
-class _Logins:
-    """Writes users, and notices when the dates of all their logins are withheld: then every one comes empty."""
-
-    def __init__(self, writer: RowWriter, make: Callable[[Mapping[str, Any]], Row]) -> None:
-        self._writer, self._make = writer, make
-        self._has_any = False
-
-    def write(self, rows: list[TableRow]) -> None:
-        """One page of sys_user."""
-        self._has_any = self._has_any or any(row.get("last_login_time") for row in rows)
-        self._writer.write(self._make, rows)
-
-    def missing(self) -> list[MissingField]:
-        """The fields made of the dates, when no user has any."""
-        if self._has_any or not self._writer.count:
-            return []
-        message = "last_login_time is empty for every user, so it is hidden from the collector's user"
-        failure = ReadError(DatasetState.DENIED, "no_value", message)
-        return summaries.missing_fields(SCHEMAS["users"], LOGIN_FIELDS, failure)
+def _pages(rows: int) -> int:
+    return max(1, math.ceil(rows / PAGE_ROWS))
 
 
-def _empty(table: str) -> ReadError:
-    """A table that is never empty shows no row: that is a missing right, not an empty table."""
-    return ReadError(DatasetState.DENIED, "no_rows", f"{table} shows no row, and it is never empty")
+def _calls(selection: Selection, rows: Mapping[str, int]) -> int:
+    """The pages of a selection, and one more call that proves that there is nothing to read."""
+    is_proven = not selection.where or selection.is_never_empty or selection.is_proven
+    proof = 0 if is_proven or rows.get(selection.key, 1) else 1
+    return _pages(rows.get(selection.key, 1)) + proof
+
+
+def calls_by_dataset(rows: Mapping[str, int]) -> dict[str, int]:
+    """How many calls a full collection makes for each dataset of an instance without faults. Exact.
+
+    `rows` says how many rows there are, by table; a second selection of a table has its name behind it, such as
+    `sys_user_has_role/snc_external` (`Selection.key`). What is not named fits on one page.
+    """
+    found = {name: sum(_calls(read.selection, rows) for read in reads) for name, reads in READS.items()}
+    found["system_properties"] = len(READS["system_properties"]) + 1
+    found["record_counts"] = sum(_calls(read.selection, {}) + _proof(read.selection, rows) for read in _counted())
+    found["internal_external_users"] = _dual_role_calls(rows)
+    found["privileged_groups"] = _chunked(tables.GROUP_ROLES, "sys_user_grmember", tables.IDS_PER_QUERY, rows)
+    found["custom_tables"] = _chunked(tables.CUSTOM_TABLES, "sys_security_acl/tables", tables.TABLES_PER_QUERY, rows)
+    for name, first in (("built_in_accounts", tables.BUILT_IN), ("ldap_servers", tables.LDAP_SERVERS)):
+        if not rows.get(first.key, 1):
+            found[name] = _calls(first, rows)
+    if not rows.get(tables.MID_SERVERS.key, 1):
+        found["mid_servers"] = 1
+    return found
+
+
+def _counted() -> tuple[Read, ...]:
+    return READS["record_counts"]
+
+
+def _proof(selection: Selection, rows: Mapping[str, int]) -> int:
+    return 1 if selection.where and not rows.get(selection.key, 1) else 0
+
+
+def _chunked(selection: Selection, looked_up: str, most: int, rows: Mapping[str, int]) -> int:
+    """A selection, and what is looked up by its rows, so many in one query."""
+    found = rows.get(selection.key, 1)
+    chunks = math.ceil(found / most)
+    proofs = 0 if rows.get(looked_up, 1) else chunks
+    more = max(chunks, math.ceil(rows.get(looked_up, 1) / PAGE_ROWS)) if chunks else 0
+    return _calls(selection, rows) + more + proofs
+
+
+def _dual_role_calls(rows: Mapping[str, int]) -> int:
+    """Two counts, the holders of the rarer role, and the look-ups of these among the other's."""
+    held = [rows.get(f"sys_user_has_role/{role}", 1) for role in ("snc_external", "snc_internal")]
+    proofs = sum(1 for count in held if not count)
+    if not min(held):
+        return 2 + proofs
+    looked_up = min(*held, DUAL_ROLE_USERS)
+    return 2 + proofs + _pages(min(min(held), DUAL_ROLE_USERS + 1)) + math.ceil(looked_up / tables.IDS_PER_QUERY)
+
+
+def typical_rows(users: int) -> dict[str, int]:
+    """What an instance with so many active users is likely to have, for a forecast. Keys as in `calls_by_dataset`."""
+    users = max(1, users)
+    return {
+        "sys_user": users,
+        "user_multifactor_auth": users,
+        "sys_user_has_role": min(max(10, users // 50), 5_000),
+        "sys_user_has_role/snc_external": 0,
+        "sys_user_has_role/snc_internal": users,
+        "sys_ws_operation": 1_500,
+        "sys_security_acl/empty": 5_000,
+        "sys_security_acl_role/empty": 5_000,
+        "sys_security_acl/scripts": 1_000,
+        "sys_script_include": 1_000,
+        "v_plugin": 600,
+        "sys_db_object": 300,
+    }

@@ -1,0 +1,93 @@
+"""Reading guest users of sites, and the objects that they may reach."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+from plumbline_contracts.events import DatasetState, DatasetSummary, MissingField, Row
+
+from plumbline_collector.connectors.salesforce import cells, datasets, permissions, tables
+from plumbline_collector.connectors.salesforce.cells import text
+from plumbline_collector.connectors.salesforce.pages import Record
+from plumbline_collector.connectors.salesforce.run import SCHEMAS, Run
+from plumbline_collector.connectors.salesforce.soql import any_of, in_groups
+from plumbline_collector.connectors.salesforce.tables import Table
+from plumbline_collector.connectors.salesforce.users import KnownOfUsers
+
+
+class Guests:
+    """The readings of guests. What their profiles grant, `known` remembers."""
+
+    def __init__(self, run: Run, known: KnownOfUsers) -> None:
+        self._run, self._known = run, known
+        self._guest_profiles: list[str] = []
+        self._api_guests = self._guest_count = 0
+        self._reached: dict[str, set[str]] = {"can_read": set(), "can_write": set(), "can_reach_all": set()}
+
+    async def read(self) -> list[DatasetSummary]:
+        """`guest_users`, `guest_object_access` and the totals of both."""
+        people = await self._run.table(tables.GUEST_USERS, self._guest)
+        if people.state not in (DatasetState.OK, DatasetState.TRUNCATED):
+            copies = [SCHEMAS[name] for name in ("guest_object_access", "guest_access")]
+            return [people, *(_same_fate(people, each.name, each.kind) for each in copies)]
+        table = tables.GUEST_OBJECT_ACCESS
+        access = await self._run.table(table, self._reach, pages=self._guest_objects(table))
+        if access.state not in (DatasetState.OK, DatasetState.TRUNCATED):
+            return [people, access, _same_fate(access, "guest_access", "document")]
+        totals = self._run.written("guest_access", self._guest_totals(), _of_totals(access.missing_fields))
+        is_cut = DatasetState.TRUNCATED in (people.state, access.state)
+        fate = {"state": DatasetState.TRUNCATED, "error": people.error or access.error} if is_cut else {}
+        return [people, access, totals.model_copy(update=fate)]
+
+    def _guest(self, record: Record) -> Row:
+        self._guest_count += 1
+        profile_id = text(record["ProfileId"])
+        if profile_id and profile_id not in self._guest_profiles:
+            self._guest_profiles.append(profile_id)
+        profile = self._known.containers.of_profile(profile_id) if self._known.containers else None
+        if profile is None:
+            return {}
+        has_api = bool(profile.mask & permissions.API_ACCESS)
+        self._api_guests += has_api
+        return {"permissions": list(permissions.names_of(profile.mask)), "has_api_access": has_api}
+
+    async def _guest_objects(self, table: Table) -> AsyncIterator[list[Record]]:
+        base = table.selection(SCHEMAS[table.dataset])
+        for group in in_groups(self._guest_profiles):
+            opened = await self._run.objects.open(replace(base, where=any_of("Parent.ProfileId", group)))
+            async for records in opened:
+                yield records
+            if not self._run.is_probe:
+                opened.require_whole()
+
+    def _reach(self, record: Record) -> Row:
+        derived = datasets.object_permission(record, self._run.started_at)
+        may = {"can_read": cells.truth(record.get("PermissionsRead")), **derived}
+        for name, objects in self._reached.items():
+            if may.get(name) is True:
+                objects.add(text(record.get("SobjectType")))
+        return {}
+
+    def _guest_totals(self) -> Row:
+        row: Row = {
+            "guest_users": self._guest_count,
+            "has_guest_users": self._guest_count > 0,
+            "readable_objects": len(self._reached["can_read"]),
+            "writable_objects": len(self._reached["can_write"]),
+            "wholly_reachable_objects": len(self._reached["can_reach_all"]),
+        }
+        return {**row, "guest_users_with_api_access": self._api_guests} if self._known.containers else row
+
+
+def _same_fate(summary: DatasetSummary, name: str, kind: str) -> DatasetSummary:
+    """A dataset that could not be read because another could not."""
+    return summary.model_copy(update={"name": name, "kind": kind, "row_count": 0, "missing_fields": []})
+
+
+def _of_totals(missing: list[MissingField]) -> list[MissingField]:
+    """The totals that go missing with the fields that they count."""
+    counted = {
+        "can_read": "readable_objects",
+        "can_write": "writable_objects",
+        "can_reach_all": "wholly_reachable_objects",
+    }
+    return [each.model_copy(update={"field": counted[each.field]}) for each in missing if each.field in counted]

@@ -1,0 +1,59 @@
+"""Logins in groups, and their totals. Pure.
+
+Source: Object Reference, LoginHistory. Its Status is a text that the org may show in words that are not known here.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from plumbline_contracts.events import Row
+
+from plumbline_collector.connectors.salesforce.cells import text
+
+MODERN_TLS = frozenset({"TLS 1.2", "TLS 1.3"})
+_FAILED = ("failed", "invalid", "user is frozen", "user lockout", "password lockout", "restricted", "no salesforce.com")
+
+
+def login_group(record: Mapping[str, Any], _: datetime) -> Row:
+    """What a group of logins has in common. Whether it succeeded is absent where the status is not known."""
+    kind, flow = text(record.get("LoginType")), text(record.get("LoginSubType"))
+    tls, status = text(record.get("TlsProtocol")), text(record.get("Status"))
+    row: Row = {"id": " / ".join(part or "-" for part in (kind, flow, tls, status))}
+    if "LoginSubType" in record:
+        row["is_weak_flow"] = flow == "OauthUsernamePassword" or flow.startswith("SoapApi")
+    if "TlsProtocol" in record:
+        row["is_modern_tls"] = tls in MODERN_TLS
+    if status.lower() == "success":
+        row["is_successful"] = True
+    elif status.lower().startswith(_FAILED):
+        row["is_successful"] = False
+    return row
+
+
+class LoginTotals:
+    """Adds up groups of logins."""
+
+    def __init__(self) -> None:
+        self._logins = self._modern = self._known_tls = self._weak = 0
+        self._has_tls = self._has_flows = True
+
+    def add(self, row: Row) -> None:
+        """One row of `login_activity`."""
+        size = row.get("logins")
+        if not isinstance(size, int):
+            return
+        self._logins += size
+        self._has_tls &= "is_modern_tls" in row
+        self._has_flows &= "is_weak_flow" in row
+        self._known_tls += size if str(row.get("tls_protocol", "")).startswith("TLS") else 0
+        self._modern += size if row.get("is_modern_tls") is True else 0
+        self._weak += size if row.get("is_weak_flow") is True and row.get("is_successful") is not False else 0
+
+    def document(self) -> Row:
+        """The `login_statistics` document."""
+        row: Row = {"logins": self._logins}
+        if self._has_tls:
+            share = 100.0 * self._modern / self._known_tls if self._known_tls else 100.0
+            row |= {"modern_tls_logins": self._modern, "modern_tls_percent": share}
+        return {**row, "weak_flow_logins": self._weak} if self._has_flows else row

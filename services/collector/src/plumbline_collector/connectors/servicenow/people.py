@@ -1,0 +1,242 @@
+"""Users, roles and groups as typed rows, joined by ids. Pure.
+
+Sources: sys_user, sys_user_has_role, user_multifactor_auth, sys_user_basic_auth_exception, sys_user_role_contains.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from plumbline_contracts.events import Row
+
+from plumbline_collector.connectors.servicenow.identifiers import Key, key
+from plumbline_collector.connectors.servicenow.values import (
+    days_since,
+    filled,
+    flag,
+    items,
+    moment,
+    number,
+    present,
+    text,
+    timestamp,
+)
+
+PRIVILEGED_ROLES = ("admin", "security_admin", "user_admin", "oauth_admin", "impersonator", "web_service_admin")
+BASIC_AUTH_ROLE, MID_SERVER_ROLE = "snc_basic_auth_api_access", "mid_server"
+ROLE_FIELDS = ["privileged_roles", "is_privileged", "is_admin", "holds_basic_auth_role", "is_mid_server"]
+ELEVATED_FIELDS = ["elevated_roles", "holds_elevated_role"]
+MFA_FIELDS = ["has_mfa_method"]
+EXCEPTION_FIELDS = ["has_basic_auth_exception", "is_machine_account"]
+DEMO_ACCOUNTS = ("abel.tuter", "beth.anglin", "david.loo", "fred.luddy", "itil", "employee")
+BUILT_IN_ACCOUNTS = ("admin", "guest", "soap.guest", *DEMO_ACCOUNTS)
+
+
+class KnownOfUsers:
+    """What the joins remember of users: small numbers by id, never rows. What could not be read is None."""
+
+    def __init__(self, elevated_roles: Iterable[str] = ()) -> None:
+        self.elevated_roles = tuple(dict.fromkeys(elevated_roles))
+        self.role_names = tuple(
+            dict.fromkeys((*PRIVILEGED_ROLES, BASIC_AUTH_ROLE, MID_SERVER_ROLE, *self.elevated_roles))
+        )
+        self._bits = {role: 1 << position for position, role in enumerate(self.role_names)}
+        self.roles: dict[Key, int] | None = {}
+        self.factors: set[Key] | None = set()
+        self.exceptions: set[Key] | None = set()
+        self.inactive: dict[str, tuple[str | None, int]] = {}
+        self.shows_activity = False
+
+    def add_role(self, row: Mapping[str, Any]) -> None:
+        """One sys_user_has_role row of a role in `role_names`."""
+        user, role = filled(row, "user"), filled(row, "role.name")
+        if user is None or role is None:
+            raise KeyError("user, role.name")
+        bit = self._bits.get(role, 0)
+        if self.roles is not None and bit:
+            identity = key(user)
+            self.roles[identity] = self.roles.get(identity, 0) | bit
+        active = flag(row, "user.active")
+        self.shows_activity = self.shows_activity or active is not None
+        if active is False and role in PRIVILEGED_ROLES:
+            self.inactive[user] = (text(row, "user.user_name"), self.inactive.get(user, (None, 0))[1] | bit)
+
+    @property
+    def has_administrators(self) -> bool:
+        """Whether any row was seen that gives the role admin; every instance has some."""
+        return any(mask & self._bits["admin"] for mask in (self.roles or {}).values())
+
+    def holders(self, roles: Iterable[str]) -> set[Key]:
+        """Who holds one of these roles."""
+        wanted = sum(self._bits[role] for role in roles)
+        return {user for user, mask in (self.roles or {}).items() if mask & wanted}
+
+    def held(self, mask: int, among: Iterable[str]) -> list[str]:
+        """The roles of a mask, of those that are asked for."""
+        return [role for role in among if mask & self._bits[role]]
+
+    def add_factor(self, row: Mapping[str, Any]) -> None:
+        """One user_multifactor_auth row."""
+        user, is_validated = filled(row, "user"), flag(row, "validated")
+        if user is None or is_validated is None:
+            raise KeyError("user, validated")
+        if self.factors is not None and is_validated:
+            self.factors.add(key(user))
+
+    def add_exception(self, row: Mapping[str, Any]) -> None:
+        """One sys_user_basic_auth_exception row."""
+        user = filled(row, "user")
+        if user is not None and self.exceptions is not None:
+            self.exceptions.add(key(user))
+
+
+def _any(*signs: bool | None) -> bool | None:
+    """Whether any sign is true; None when none is and one is hidden."""
+    if True in signs:
+        return True
+    return None if None in signs else False
+
+
+def user(row: Mapping[str, Any], known: KnownOfUsers, started_at: datetime) -> Row:
+    """A row of `users`, with everything that is known of its subject. Ages are whole days at `started_at`."""
+    identity = key(text(row, "sys_id") or "")
+    found = _account(row, started_at) | {
+        "is_sso_bound": bool(filled(row, "sso_source")) if "sso_source" in row else None,
+        "is_directory_bound": bool(filled(row, "source")) if "source" in row else None,
+        "has_federated_id": bool(filled(row, "federated_id")) if "federated_id" in row else None,
+        "requires_mfa": flag(row, "enable_multifactor_authn"),
+        "needs_password_reset": flag(row, "password_needs_reset"),
+        "failed_attempts": number(row, "failed_attempts"),
+    }
+    if known.factors is not None:
+        found["has_mfa_method"] = identity in known.factors
+    return present(found | _machine(row, known, identity) | _roles(known, identity))
+
+
+def _account(row: Mapping[str, Any], started_at: datetime) -> Row:
+    created, last = days_since(row, "sys_created_on", started_at), days_since(row, "last_login_time", started_at)
+    has_logged_in = _has_logged_in(row)
+    return {
+        "sys_id": text(row, "sys_id"),
+        "user_name": text(row, "user_name"),
+        "is_locked_out": flag(row, "locked_out"),
+        "has_logged_in": has_logged_in,
+        "age_days": created,
+        "idle_days": None if has_logged_in is None else (created if last is None else last),
+    }
+
+
+def _has_logged_in(row: Mapping[str, Any]) -> bool | None:
+    """Whether there is a last login; None when the column is withheld, or holds no date."""
+    said = text(row, "last_login_time")
+    if not said:
+        return None if said is None else False
+    return True if moment(said) else None
+
+
+def _machine(row: Mapping[str, Any], known: KnownOfUsers, identity: Key) -> Row:
+    web_only, internal = flag(row, "web_service_access_only"), flag(row, "internal_integration_user")
+    kind = text(row, "identity_type")
+    is_machine = None if kind is None else kind.strip().lower() == "machine"
+    excepted = None if known.exceptions is None else identity in known.exceptions
+    return {
+        "is_web_service_only": web_only,
+        "is_internal_integration": internal,
+        "identity_type": kind,
+        "has_basic_auth_exception": excepted,
+        "is_integration": _any(web_only, internal, is_machine or False),
+        "is_machine_account": _any(internal, is_machine or False, excepted),
+    }
+
+
+def _roles(known: KnownOfUsers, identity: Key) -> Row:
+    if known.roles is None:
+        return {}
+    mask = known.roles.get(identity, 0)
+    held, elevated = known.held(mask, PRIVILEGED_ROLES), known.held(mask, known.elevated_roles)
+    found: Row = {
+        "privileged_roles": list(held),
+        "is_privileged": bool(held),
+        "is_admin": "admin" in held,
+        "holds_basic_auth_role": bool(known.held(mask, [BASIC_AUTH_ROLE])),
+        "is_mid_server": bool(known.held(mask, [MID_SERVER_ROLE])),
+    }
+    if known.elevated_roles:
+        found |= {"elevated_roles": list(elevated), "holds_elevated_role": bool(elevated)}
+    return found
+
+
+def inactive_holders(known: KnownOfUsers) -> list[Row]:
+    """Rows of `inactive_privileged_users`: who is not active and holds a privileged role all the same."""
+    return [
+        present({"sys_id": sys_id, "user_name": name, "privileged_roles": list(known.held(mask, PRIVILEGED_ROLES))})
+        for sys_id, (name, mask) in known.inactive.items()
+    ]
+
+
+def built_in_account(row: Mapping[str, Any], roles: Mapping[Key, list[str]] | None, started_at: datetime) -> Row:
+    """A row of `built_in_accounts`: an account that every instance, or the vendor's demo data, brings along."""
+    name = text(row, "user_name") or ""
+    found = _account(row, started_at) | {
+        "is_active": flag(row, "active"),
+        "is_demo": name.lower() in DEMO_ACCOUNTS,
+    }
+    if roles is not None:
+        held = sorted(set(roles.get(key(text(row, "sys_id") or ""), [])))
+        found |= {"roles": list(held), "has_roles": bool(held)}
+    return present(found)
+
+
+def elevated_role(row: Mapping[str, Any]) -> Row:
+    """A row of `elevated_roles`."""
+    return present(
+        {"sys_id": text(row, "sys_id"), "name": text(row, "name"), "assignable_by": text(row, "assignable_by")}
+    )
+
+
+def role_containment(row: Mapping[str, Any]) -> Row:
+    """A row of `role_containments`: a role that brings a privileged one along."""
+    return present(
+        {"sys_id": text(row, "sys_id"), "role": text(row, "role.name"), "contained_role": text(row, "contains.name")}
+    )
+
+
+def privileged_group(sys_id: str, name: str | None, roles: Iterable[str], members: int | None) -> Row:
+    """A row of `privileged_groups`."""
+    held: list[str] = sorted(set(roles))
+    return present({"sys_id": sys_id, "name": name or sys_id, "privileged_roles": list(held), "member_count": members})
+
+
+def mfa_criterion(row: Mapping[str, Any]) -> Row:
+    """A row of `mfa_criteria`."""
+    return present({"sys_id": text(row, "sys_id"), "name": text(row, "name"), "is_active": flag(row, "active")})
+
+
+def basic_auth_exception(row: Mapping[str, Any], started_at: datetime) -> Row:
+    """A row of `basic_auth_exceptions`: an account that was seen with basic authentication, and what was decided."""
+    return present(
+        {
+            "sys_id": text(row, "sys_id"),
+            "user": text(row, "user"),
+            "user_name": filled(row, "user.user_name") or text(row, "user"),
+            "decision": text(row, "decision"),
+            "is_decided": flag(row, "action_taken"),
+            "usage_count": number(row, "usage_count"),
+            "sources": items(row, "source"),
+            "last_seen_at": timestamp(row, "last_seen"),
+            "unseen_days": days_since(row, "last_seen", started_at),
+        }
+    )
+
+
+def identity_provider(row: Mapping[str, Any]) -> Row:
+    """A row of `identity_providers`."""
+    return present(
+        {
+            "sys_id": text(row, "sys_id"),
+            "name": filled(row, "name") or text(row, "sys_id"),
+            "is_active": flag(row, "active"),
+            "is_default": flag(row, "default"),
+            "kind": text(row, "sys_class_name"),
+        }
+    )

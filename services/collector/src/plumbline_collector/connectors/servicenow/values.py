@@ -1,0 +1,73 @@
+"""Cells of the Table API as Python values. Every value comes as text; dates are UTC; what cannot be read is None."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from plumbline_contracts.events import Row
+
+_LIST_SEPARATORS = re.compile(r"[,;\s]+")
+
+
+def text(row: Mapping[str, Any], name: str) -> str | None:
+    """The cell as text; an empty one stays, one that is not there (or no text) is None."""
+    value = row.get(name)
+    return value if isinstance(value, str) else None
+
+
+def filled(row: Mapping[str, Any], name: str) -> str | None:
+    """The cell as text without the space around it; None when it is empty or not there."""
+    return (text(row, name) or "").strip() or None
+
+
+def flag(row: Mapping[str, Any], name: str) -> bool | None:
+    """`true` and `1` are true, in any case and with space around them; an empty cell says nothing."""
+    value = filled(row, name)
+    return None if value is None else value.lower() in ("true", "1")
+
+
+def number(row: Mapping[str, Any], name: str) -> int | None:
+    """A whole number; None when the cell is empty or holds none."""
+    value = filled(row, name)
+    try:
+        return int(value) if value is not None else None
+    except ValueError:
+        return None
+
+
+def items(row: Mapping[str, Any], name: str) -> list[str] | None:
+    """The members of a list cell (commas, semicolons or line ends between them); an empty cell is an empty list."""
+    value = text(row, name)
+    return None if value is None else [item for item in _LIST_SEPARATORS.split(value) if item]
+
+
+def moment(value: str | None) -> datetime | None:
+    """A date of the Table API (`2026-03-12 08:11:02`, UTC); None when it is empty or no such date."""
+    try:
+        return datetime.strptime((value or "").strip(), "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def timestamp(row: Mapping[str, Any], name: str) -> str | None:
+    """A date cell as RFC 3339; None when it is empty or no date."""
+    at = moment(text(row, name))
+    return at.isoformat().replace("+00:00", "Z") if at else None
+
+
+def days_since(row: Mapping[str, Any], name: str, now: datetime) -> int | None:
+    """Whole days from a date cell to `now`, never negative; None without a date."""
+    at = moment(text(row, name))
+    return max(0, (now - at).days) if at else None
+
+
+def days_until(row: Mapping[str, Any], name: str, now: datetime) -> int | None:
+    """Whole days from `now` to a date cell, negative once it is past; None without a date."""
+    at = moment(text(row, name))
+    return (at - now).days if at else None
+
+
+def present(row: Mapping[str, Any]) -> Row:
+    """The row without what is not known."""
+    return {name: value for name, value in row.items() if value is not None}

@@ -1,0 +1,129 @@
+"""Every fault in every phase: the snapshot ends, tells the truth, and nothing passes that would not have passed."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from plumbline_collector import collection
+from plumbline_collector.budget import CallBudget
+from plumbline_collector.connections import Connection
+from plumbline_collector.connectors import bodies, patience, saas_client
+from plumbline_collector.errors import CollectorError
+from plumbline_contracts.events import ControlResult, Outcome, Product, RequestReason
+from plumbline_evaluator.catalogue.loading import Catalogue, load
+from plumbline_evaluator.judging.evaluation import Evaluation
+from plumbline_evaluator.sources.file import SnapshotFile
+from plumbline_simulators.faults import KINDS, NEEDS_TOKEN, OF_TOKENS, SALESFORCE_ONLY, SERVICENOW_ONLY
+from plumbline_simulators.salesforce.org import Org
+from plumbline_simulators.servicenow.instance import Instance
+
+from tests.integration.parts import Simulated, simulated
+
+PHASES = ("token", "first", "middle", "last")
+WITHIN_SECONDS = 30.0
+USERS = 4200
+"""Enough for a first, a middle and a last page in both products."""
+
+
+def _cases() -> Iterator[tuple[Product, str, str]]:
+    """Every fault of a product in every phase in which it can happen."""
+    for product, kind, phase in itertools.product(Product, KINDS, PHASES):
+        foreign = SERVICENOW_ONLY if product is Product.SALESFORCE else SALESFORCE_ONLY
+        is_possible = kind not in (NEEDS_TOKEN if phase == "token" else OF_TOKENS)
+        if kind not in foreign and is_possible:
+            yield product, kind, phase
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real bounds in small, so that what takes two minutes at most takes seconds here."""
+    monkeypatch.setattr(patience, "BASE_SECONDS", 4.0)
+    monkeypatch.setattr(patience, "SHORTEST_ATTEMPT_SECONDS", 1.0)
+    monkeypatch.setattr(saas_client, "TOTAL_SECONDS", 2.0)
+    monkeypatch.setattr(saas_client, "TOKEN_SECONDS", 2.0)
+    monkeypatch.setattr(bodies, "GRACE_SECONDS", 0.3)
+    monkeypatch.setattr(saas_client, "_wait", lambda _: 0.02)
+
+
+@pytest.fixture(scope="module")
+def catalogue() -> Catalogue:
+    return load(Path("controls"))
+
+
+@pytest.fixture(scope="module")
+def orgs() -> Iterator[dict[Product, Simulated]]:
+    with simulated(Org(users=USERS)) as salesforce, simulated(Instance(users=USERS)) as servicenow:
+        yield {Product.SALESFORCE: salesforce, Product.SERVICENOW: servicenow}
+
+
+async def _outcomes(org: Simulated, folder: Path, catalogue: Catalogue) -> dict[str, Outcome] | None:
+    """Control to outcome of a fresh snapshot; None when the collection was given up as a whole."""
+    secret = folder / "secret"
+    secret.write_text("simulated-orgs-only\n")
+    connection = Connection.model_validate(org.connection("org", secret))
+    path = folder / "org.snapshot"
+    try:
+        await collection.collect(
+            connection,
+            path,
+            request_id="r",
+            reason=RequestReason.USER,
+            budget=CallBudget(1.0),
+            started_at=collection.start_after(None),
+            keep_unread=True,
+        )
+    except CollectorError:
+        return None
+    source = SnapshotFile(path)
+    evaluation = Evaluation(catalogue.plans[source.completed.product], catalogue.digests, {})
+    for chunk in source.chunks():
+        evaluation.take(chunk.dataset, chunk.rows)
+    results = evaluation.conclude(source.completed.datasets)
+    return {item.control_id: item.outcome for item in results if isinstance(item, ControlResult)}
+
+
+@pytest.fixture(scope="module")
+def truth(
+    orgs: dict[Product, Simulated], catalogue: Catalogue, tmp_path_factory: pytest.TempPathFactory
+) -> dict[Product, dict[str, Outcome]]:
+    """What a faultless collection finds."""
+    found = {}
+    for product, org in orgs.items():
+        outcomes = asyncio.run(_outcomes(org, tmp_path_factory.mktemp(product), catalogue))
+        assert outcomes
+        found[product] = outcomes
+    return found
+
+
+@pytest.mark.parametrize(("product", "kind", "phase"), list(_cases()))
+async def test_a_fault_costs_verdicts_and_never_makes_one_up(
+    product: Product,
+    kind: str,
+    phase: str,
+    orgs: dict[Product, Simulated],
+    truth: dict[Product, dict[str, Outcome]],
+    catalogue: Catalogue,
+    tmp_path: Path,
+) -> None:
+    org = orgs[product]
+    org.fail({"kind": kind, "phase": phase, "seconds": 0.05})
+    before, began = dict(org.requests), time.monotonic()
+    try:
+        outcomes = await _outcomes(org, tmp_path, catalogue)
+    finally:
+        org.fail()
+    assert time.monotonic() - began < WITHIN_SECONDS
+    refused = {kind for kind in org.requests if kind.endswith("refused")} - set(before)
+    assert not refused
+    if outcomes is None:
+        return
+    wrong = {
+        control: (truth[product][control], outcome)
+        for control, outcome in outcomes.items()
+        if outcome is not Outcome.UNKNOWN and outcome is not truth[product][control]
+    }
+    assert not wrong
+    assert set(outcomes) == set(truth[product])
