@@ -21,9 +21,10 @@ from plumbline_collector.budget import CallBudget
 from plumbline_collector.connections import Connection
 from plumbline_collector.connectors import bodies, saas_client
 from plumbline_collector.connectors.salesforce.client import SalesforceClient
+from plumbline_collector.connectors.salesforce.soql import Selection
 from plumbline_collector.errors import CollectorError, ReadError, RefusedByRulesError, UnreachableError
 
-SOQL = "SELECT Id FROM Organization"
+ORGANIZATION = Selection("Organization", ("Id",))
 SECRET = "unseen-hunter2"
 TOKEN = b'{"access_token":"a-token"}'
 Respond = Callable[[str, asyncio.StreamWriter], Awaitable[None]]
@@ -114,7 +115,7 @@ async def test_a_paging_link_to_another_host_is_not_followed(tmp_path: Path) -> 
 
         async with hostile(lure) as server, client(server.url, tmp_path) as reader:
             with pytest.raises(ReadError, match="leads to another host") as caught:
-                [records async for records in await reader.query(SOQL)]
+                [records async for records in await reader.pages(ORGANIZATION)]
     assert caught.value.code == "foreign_link"
     assert elsewhere.asked == []
 
@@ -132,7 +133,7 @@ async def test_a_redirect_is_not_followed_and_carries_no_credential_away(phase: 
 
         async with hostile(redirect, gives_token=phase == "data") as server, client(server.url, tmp_path) as reader:
             with pytest.raises(UnreachableError, match="redirects are not followed"):
-                await reader.query(SOQL)
+                await reader.pages(ORGANIZATION)
     assert elsewhere.asked == []
     assert elsewhere.received == b""
 
@@ -146,7 +147,7 @@ async def test_a_small_answer_that_unpacks_to_gigabytes_is_refused_in_little_mem
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     async with hostile(bombs) as server, client(server.url, tmp_path) as reader:
         with pytest.raises(ReadError, match="larger than 8 MB"):
-            await reader.query(SOQL)
+            await reader.pages(ORGANIZATION)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
     assert len(server.asked) == 2
 
@@ -161,7 +162,7 @@ async def test_a_body_without_an_end_is_cut_off(tmp_path: Path) -> None:
 
     async with hostile(endless) as server, client(server.url, tmp_path) as reader:
         with pytest.raises(ReadError, match="larger than 8 MB") as caught:
-            await reader.query(SOQL)
+            await reader.pages(ORGANIZATION)
     assert caught.value.code == "too_large"
 
 
@@ -176,7 +177,7 @@ async def test_a_body_that_trickles_is_given_up(tmp_path: Path, monkeypatch: pyt
 
     async with hostile(drip) as server, client(server.url, tmp_path) as reader:
         with pytest.raises(ReadError, match="trickles in") as caught:
-            await reader.query(SOQL)
+            await reader.pages(ORGANIZATION)
     assert caught.value.code == "too_slow"
     assert len(server.asked) == 2
 
@@ -192,7 +193,7 @@ async def test_silence_is_given_up_after_the_time_of_one_answer(
 
     async with hostile(silent) as server, client(server.url, tmp_path) as reader:
         with pytest.raises(ReadError, match="no whole answer within") as caught:
-            await reader.query(SOQL)
+            await reader.pages(ORGANIZATION)
         gone.set()
     assert caught.value.code == "timeout"
 
@@ -206,7 +207,7 @@ async def test_a_head_without_measure_is_refused(kind: str, tmp_path: Path) -> N
 
     async with hostile(head) as server, client(server.url, tmp_path) as reader:
         with pytest.raises(ReadError) as caught:
-            await reader.query(SOQL)
+            await reader.pages(ORGANIZATION)
     assert caught.value.code == "transport"
 
 
@@ -221,7 +222,7 @@ async def test_a_public_name_with_a_private_address_is_refused_before_anything_i
         url = f"http://contoso.my.salesforce.example:{inside.port}"
         async with client(url, tmp_path, allow_private_network=False) as reader:
             with pytest.raises(RefusedByRulesError, match=r"contoso.*127\.0\.0\.1 is a private address"):
-                await reader.query(SOQL)
+                await reader.pages(ORGANIZATION)
     assert inside.asked == []
 
 
@@ -246,7 +247,7 @@ async def test_a_name_that_changes_its_address_after_the_check_gains_nothing(
         url = f"http://contoso.my.salesforce.example:{inside.port}"
         async with client(url, tmp_path, allow_private_network=False) as reader:
             with pytest.raises(CollectorError):
-                await reader.query(SOQL)
+                await reader.pages(ORGANIZATION)
     assert reached == ["203.0.113.7"]
     assert asked == ["contoso.my.salesforce.example"]
     assert inside.asked == []
@@ -307,5 +308,5 @@ async def test_a_certificate_of_another_name_is_refused_although_its_issuer_is_t
     outcome = nullcontext() if is_let_in else pytest.raises(UnreachableError, match="certificate")
     async with hostile(one, tls=tls) as server, _client_over_tls(server, tmp_path) as reader:
         with outcome:
-            await reader.query(SOQL)
+            await reader.pages(ORGANIZATION)
     assert bool(server.asked) is is_let_in

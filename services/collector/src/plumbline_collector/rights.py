@@ -9,6 +9,9 @@ from typing import Any
 from plumbline_contracts.events import DatasetError, DatasetState, DatasetSummary, Product
 from plumbline_contracts.files import data_folder
 
+NOT_THERE = frozenset({DatasetState.NOT_LICENSED, DatasetState.UNSUPPORTED})
+"""States that are an answer: the feature is proven not to be there."""
+
 
 @dataclass(frozen=True)
 class Unread:
@@ -76,6 +79,11 @@ def points_of(controls: Iterable[str]) -> float:
     """The points of controls together."""
     index = control_index()["controls"]
     return float(sum(index[control]["points"] for control in controls))
+
+
+def blocking(lines: Iterable[Unread]) -> list[Unread]:
+    """What keeps some control from being judged: a control reads it, and the product does not say that it lacks it."""
+    return [line for line in lines if line.controls and line.state not in NOT_THERE]
 
 
 def missing_rights(lines: Iterable[Unread]) -> list[MissingRight]:

@@ -23,6 +23,7 @@ from plumbline_collector.collection import Spooled
 from plumbline_collector.connections import Connection
 from plumbline_collector.errors import CollectorError
 from plumbline_collector.publisher import Publisher
+from plumbline_collector.rights import blocking, unread
 from plumbline_collector.scheduling import due_at, full_interval, spent_share, watch_interval
 from plumbline_collector.spool import SUFFIX, SpoolError
 from plumbline_collector.statuses import StatusBoard
@@ -93,7 +94,7 @@ class Runner:
     async def _succeeded(
         self, connection: Connection, request: CollectionRequest, completed: SnapshotCompleted, marker: str | None
     ) -> None:
-        is_whole = all(s.state is DatasetState.OK and not s.missing_fields for s in completed.datasets)
+        is_whole = not blocking(unread(completed.product, completed.datasets))
         run = _summary(request, completed.started_at, sentence(completed), completed.snapshot_id)
         budget = self._budget(connection).state()
         spent = spent_share(budget, datetime.now(UTC))

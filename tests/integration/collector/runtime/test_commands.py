@@ -68,7 +68,12 @@ def test_a_snapshot_of_a_restricted_org_tells_its_states_and_the_permissions(fil
     assert checked.returncode == 1
     (report,) = json.loads(checked.stdout)
     assert {line["dataset"] for line in report["missing"]} >= set(withheld)
-    assert all(line["permission"] and line["remedy"] for line in report["missing"])
+    to_grant = [line for line in report["missing"] if line["state"] in ("denied", "truncated")]
+    assert all(line["permission"] and line["remedy"] for line in to_grant)
+    assert report["grant"][0]["points"] == max(right["points"] for right in report["grant"]) > 0
+    assert sorted(name for right in report["grant"] for name in right["unread"]) == sorted(
+        line["dataset"] + (f".{line['field']}" if line["field"] else "") for line in to_grant
+    )
 
 
 def test_a_snapshot_is_written_even_if_every_dataset_failed(file: Path, salesforce: Org, tmp_path: Path) -> None:
@@ -165,6 +170,9 @@ def test_check_reports_every_connection_whatever_the_others_do(file: Path, sales
     assert "Traceback" not in table.stderr
 
 
+USERS = {"salesforce": "User", "servicenow": "sys_user"}
+
+
 def test_plan_foretells_what_a_snapshot_calls(file: Path, tmp_path: Path) -> None:
     for product in ("salesforce", "servicenow"):
         with simulated(product, users=60) as org:
@@ -172,9 +180,19 @@ def test_plan_foretells_what_a_snapshot_calls(file: Path, tmp_path: Path) -> Non
             assert snapshot(file, "org", tmp_path / "out.ndjson").returncode == 0
             called = sum(org.requests().values())
             done = collector("plan", f"--connections={file}", "--users=60", "--json")
-        (forecast,) = json.loads(done.stdout)
-        assert forecast["calls_per_full_run"] == called
-        assert forecast["calls_per_day"] == 24 * (called + forecast["calls_per_look"])
+            more = collector("plan", f"--connections={file}", "--users=60", f"--rows={USERS[product]}=60000", "--json")
+        (forecast,), (larger,) = json.loads(done.stdout), json.loads(more.stdout)
+        assert forecast["calls_per_full_run"] == pytest.approx(called, abs=12)
+        assert sum(forecast["calls_by_dataset"].values()) < forecast["calls_per_full_run"] <= 90
+        assert forecast["calls_per_day"] == 24 * (forecast["calls_per_full_run"] + forecast["calls_per_look"])
+        assert larger["calls_by_dataset"]["users"] >= forecast["calls_by_dataset"]["users"] + 29
+
+
+def test_a_row_count_that_is_none_is_refused(file: Path) -> None:
+    write(file, entry("sf", "https://example.my.salesforce.com"))
+    done = collector("plan", f"--connections={file}", "--rows=User=many")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--rows User=many: expected OBJECT=N" in done.stderr
 
 
 def test_lint_counts_the_connections(file: Path) -> None:

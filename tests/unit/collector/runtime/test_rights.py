@@ -65,3 +65,13 @@ def test_the_table_names_right_place_datasets_controls_and_points() -> None:
     text = console.export_text()
     for expected in ("View Setup", "Setup > tick it", "users", "certificates", "C-1, C-2, C-3", "13"):
         assert expected in text
+
+
+def test_only_what_some_control_needs_and_might_be_read_keeps_an_instance_from_being_healthy() -> None:
+    def found(name: str, state: DatasetState) -> list[rights.Unread]:
+        return rights.unread(Product.SALESFORCE, [_summary(name, DENIED, state=state)])
+
+    assert rights.blocking(found("users", DatasetState.DENIED))
+    assert rights.blocking(found("users", DatasetState.ERROR))
+    assert not rights.blocking(found("users", DatasetState.NOT_LICENSED))
+    assert not rights.blocking(found("organization", DatasetState.DENIED))
