@@ -126,6 +126,10 @@ $(COMPOSE):
 test-deploy: install $(COMPOSE) ## The images and the compose file on real tools: needs root, go, buildah and mmdebstrap
 	@"$(BIN)/pytest" -q tests/deploy
 
+.PHONY: faults
+faults: install ## Every fault of the simulators in every phase against the connectors: about five minutes
+	@PLUMBLINE_TEST_EVERY_FAULT=1 "$(BIN)/pytest" -q tests/integration/collector/test_faults.py
+
 .PHONY: bench
 bench: install ## Measure; figures are ratios of two things in one run
 	@"$(BIN)/python" -m tests.bench

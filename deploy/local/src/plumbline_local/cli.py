@@ -314,9 +314,21 @@ def simulate_fault(
     match: Annotated[str, typer.Option(help="Only requests whose path and query contain this")] = "",
     times: Annotated[int, typer.Option(min=-1, help="How often; -1: always")] = -1,
     seconds: Annotated[float, typer.Option(min=0, help="How long `slow` waits")] = 5.0,
+    phase: Annotated[str, typer.Option(help="any, token, first, middle or last: which requests of a reading")] = "any",
     home: HomeOption = HOME,
 ) -> None:
     """Make a simulated org fail as the real one would, or well again. A restarted simulator is well."""
-    faults = [] if kind == "none" else [{"kind": kind, "match": match, "times": times, "seconds": seconds}]
+    fault = {"kind": kind, "match": match, "times": times, "seconds": seconds, "phase": phase}
+    faults = [] if kind == "none" else [fault]
     _control("PUT", f"{_simulator(home, instance)}/__simulator/faults", faults)
     typer.echo(f"{instance}: {'no faults' if kind == 'none' else kind}")
+
+
+@simulate_app.command("faults")
+def simulate_faults(instance: str, home: HomeOption = HOME) -> None:
+    """Every kind of fault and what it does; those that are on now stand first."""
+    found = _control("GET", f"{_simulator(home, instance)}/__simulator/faults")
+    for fault in found["faults"]:
+        typer.echo(f"on: {json.dumps(fault)}")
+    for kind, effect in found["kinds"].items():
+        typer.echo(f"{kind:18} {effect}")

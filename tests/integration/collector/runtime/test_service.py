@@ -4,7 +4,7 @@ import json
 from datetime import timedelta
 
 import httpx
-from plumbline_contracts.events import Health, RequestReason
+from plumbline_contracts.events import DatasetState, Health, RequestReason
 
 from tests.integration.collector.runtime.service import SECRET, Fleet, Org, entry, request, simulated, write
 from tests.polling import until
@@ -163,11 +163,10 @@ def test_a_denied_dataset_degrades_the_instance(fleet: Fleet) -> None:
         write(fleet.connections, entry("sf", org.url))
         fleet.start()
         status = fleet.wait_for_health("sf", Health.DEGRADED)
-    errors = [summary.error for summary in status.datasets]
-    errors += [missing.error for summary in status.datasets for missing in summary.missing_fields]
-    said = [error for error in errors if error]
-    assert said
-    assert all(error.permission and error.remedy for error in said)
+    denied = [summary.error for summary in status.datasets if summary.state is DatasetState.DENIED]
+    denied += [f.error for s in status.datasets for f in s.missing_fields if f.state is DatasetState.DENIED]
+    assert denied
+    assert all(error and error.permission and error.remedy for error in denied)
 
 
 def test_a_poison_request_goes_to_the_dead_letters_and_the_next_is_answered(fleet: Fleet, salesforce: Org) -> None:

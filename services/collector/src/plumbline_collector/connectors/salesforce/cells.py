@@ -5,7 +5,7 @@ import binascii
 import ipaddress
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +14,7 @@ from pydantic import JsonValue
 
 LARGEST = 2**63 - 1
 """The largest integer that an expression can hold."""
+CLOCK_SKEW = timedelta(days=1)
 _YES, _NO = frozenset({"true", "1", "enabled"}), frozenset({"false", "0", "disabled"})
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _PEM_EDGE = re.compile(r"-----[A-Z ]+-----")
@@ -73,9 +74,12 @@ def rfc3339(at: datetime) -> str:
 
 
 def days_since(value: Any, started_at: datetime) -> int | None:  # noqa: ANN401 - a cell
-    """Whole days from a moment to the snapshot's start, never below 0; None without a moment."""
+    """Whole days from a moment to the snapshot's start, never below 0; None without a moment.
+
+    None also when it is more than a day in the future: that is no clock that is fast, it is a wrong value.
+    """
     at = moment(value)
-    return None if at is None else max(0, (started_at - at).days)
+    return None if at is None or at - started_at > CLOCK_SKEW else max(0, (started_at - at).days)
 
 
 def days_until(value: Any, started_at: datetime) -> int | None:  # noqa: ANN401 - a cell

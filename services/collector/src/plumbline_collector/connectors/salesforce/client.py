@@ -27,9 +27,10 @@ VERSIONS = tuple(f"{number}.0" for number in range(66, 61, -1))
 API_VERSION = VERSIONS[0]
 _LOGIN_HOSTS = frozenset({"login.salesforce.com", "test.salesforce.com"})
 _UNKNOWN_COLUMN = re.compile(r"No such column '([^']+)'|understand relationship '([^']+)'|field '([^']+)' can ?not be")
-_VERSION = re.compile(r"\d+\.\d")
+_VERSION = re.compile(r"\d{1,4}\.\d", re.ASCII)
 _JWT_LIFE_SECONDS = 170
-_LIMIT = re.compile(r"(?<![\w-])api-usage=(\d+)/(\d+)")
+_TOKEN = re.compile(r"[!-~]+")
+_LIMIT = re.compile(r"(?<![\w-])api-usage=(\d{1,12})/(\d{1,12})(?!\d)", re.ASCII)
 
 _AMBIGUOUS = frozenset({"INVALID_TYPE", "INVALID_FIELD", "NOT_FOUND"})
 _REFUSED = frozenset({"INSUFFICIENT_ACCESS", "INSUFFICIENT_ACCESS_OR_READONLY", "API_DISABLED_FOR_ORG", "FORBIDDEN"})
@@ -61,7 +62,16 @@ class SalesforceClient(SaasClient):
                 f"({said}: {description or 'no description'}): {token_errors.cause(code, description)}"
             )
         self._require_same_host(document.get("instance_url"))
-        return {"Authorization": f"Bearer {document['access_token']}"}
+        return {"Authorization": f"Bearer {self._usable(document['access_token'])}"}
+
+    def _usable(self, token: Any) -> str:  # noqa: ANN401 - whatever the token answer holds
+        """A token that may stand in a header. What an HTTP library says of another would quote it."""
+        if isinstance(token, str) and _TOKEN.fullmatch(token):
+            return token
+        raise UnreachableError(
+            f"{self.connection.label}: the token endpoint gave a token that no header can carry; "
+            f"is {self.base} the org's My Domain URL?"
+        )
 
     def _refuse_login_host(self) -> None:
         """The client credentials flow is served by the org's own domain alone, so nothing is sent to another."""

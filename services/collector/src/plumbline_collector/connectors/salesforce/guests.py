@@ -20,7 +20,7 @@ class Guests:
     def __init__(self, run: Run, known: KnownOfUsers) -> None:
         self._run, self._known = run, known
         self._guest_profiles: list[str] = []
-        self._api_guests = self._guest_count = 0
+        self._api_guests = self._guest_count = self._unjudged = 0
         self._reached: dict[str, set[str]] = {"can_read": set(), "can_write": set(), "can_reach_all": set()}
 
     async def read(self) -> list[DatasetSummary]:
@@ -45,6 +45,7 @@ class Guests:
             self._guest_profiles.append(profile_id)
         profile = self._known.containers.of_profile(profile_id) if self._known.containers else None
         if profile is None:
+            self._unjudged += 1
             return {}
         has_api = bool(profile.mask & permissions.API_ACCESS)
         self._api_guests += has_api
@@ -75,7 +76,7 @@ class Guests:
             "writable_objects": len(self._reached["can_write"]),
             "wholly_reachable_objects": len(self._reached["can_reach_all"]),
         }
-        return {**row, "guest_users_with_api_access": self._api_guests} if self._known.containers else row
+        return row if self._unjudged else {**row, "guest_users_with_api_access": self._api_guests}
 
 
 def _same_fate(summary: DatasetSummary, name: str, kind: str) -> DatasetSummary:

@@ -1,8 +1,11 @@
 """The pages of a query: to their end, each row once, with one new start when the cursor is lost."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from array import array
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from heapq import merge
+from itertools import pairwise
 from typing import Any
 
 from plumbline_contracts.events import DatasetState
@@ -24,11 +27,27 @@ def broken_paging(message: str) -> ReadError:
     return ReadError(DatasetState.ERROR, "broken_paging", message)
 
 
+class _Keys:
+    """The keys of a read, eight bytes each: whether one came twice, however far apart."""
+
+    def __init__(self) -> None:
+        self._pages: list[array[int]] = []
+
+    def add(self, keys: Iterable[str]) -> None:
+        """The keys of one page."""
+        self._pages.append(array("q", sorted(map(hash, keys))))
+
+    def repeated(self) -> int:
+        """How many rows came that had come before."""
+        return sum(one == other for one, other in pairwise(merge(*self._pages)))
+
+
 class Pages:
     """The pages of one selection. `reported`: how many rows the org says there are, `count`: how many came so far.
 
-    A row that comes again is dropped, which shows where the selection has a key. When the cursor is lost half way, the
-    rest is asked for once more from the last key.
+    A row that comes again on the same page or the next is dropped, which shows where the selection has a key; one that
+    comes again later stands for another that did not come. When the cursor is lost half way, the rest is asked for once
+    more from the last key.
     """
 
     def __init__(
@@ -41,7 +60,7 @@ class Pages:
         self._selection, self._first, self._ask, self._follow = selection, first, ask, follow
         self.reported = int(first["totalSize"])
         self.count = 0
-        self._last, self._recent, self._seen = "", set[str](), set[str]()
+        self._last, self._recent, self._seen, self._keys = "", set[str](), set[str](), _Keys()
         self._can_restart = bool(selection.key) and selection.limit is None
 
     async def __aiter__(self) -> AsyncIterator[list[Record]]:
@@ -55,6 +74,7 @@ class Pages:
             if records:
                 yield records
             if page.get("done") is True:
+                self._require_unrepeated()
                 return
             link = page.get("nextRecordsUrl")
             if not records or not isinstance(link, str) or link in self._seen:
@@ -82,14 +102,20 @@ class Pages:
         key = self._selection.key
         if not key or not records:
             return records
-        fresh, names = [], set[str]()
+        fresh, names = dict[str, Record](), set[str]()
         for record in records:
             name = str(record.get(key))
             if name not in names and name not in self._recent:
-                fresh.append(record)
+                fresh[name] = record
             names.add(name)
+        self._keys.add(fresh)
         self._recent, self._last = names, record_id(records[-1].get(key))
-        return fresh
+        return list(fresh.values())
+
+    def _require_unrepeated(self) -> None:
+        if repeated := self._keys.repeated():
+            message = f"{repeated} rows of {self._selection.api_object} came twice, in place of others"
+            raise ReadError(DatasetState.TRUNCATED, "moved_rows", message)
 
     def require_whole(self) -> None:
         """After the last page. Raises ReadError (truncated) when rows of the object are hidden."""
@@ -109,6 +135,7 @@ async def by_key(selection: Selection, open_pages: Open) -> AsyncIterator[list[R
         async for records in pages:
             after = record_id(records[-1].get(selection.key))
             yield records
+        pages.require_whole()
         if pages.count < BATCH:
             return
         if after == before:
@@ -166,8 +193,10 @@ async def _batch(
     where = " AND ".join(part for part in (selection.where, condition) if part)
     ordered = replace(selection, where=where, key="", order_by=order, limit=limit)
     found: list[Record] = []
-    async for records in await open_pages(ordered, ""):
+    opened = await open_pages(ordered, "")
+    async for records in opened:
         found += records
+    opened.require_whole()
     return found
 
 

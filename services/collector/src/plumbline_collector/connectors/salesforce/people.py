@@ -54,6 +54,9 @@ class People:
         """Which of the known permissions the org has, which `permission_sets` needs."""
         try:
             self._columns = PermissionColumns(await self._run.client.columns_of("PermissionSet"))
+            if not self._columns.is_whole:
+                message = "the description of PermissionSet lacks permissions that every org has"
+                raise ReadError(DatasetState.DENIED, "no_permissions", message)
         except ReadError as failure:
             self._deny(failure)
             raise
@@ -91,6 +94,8 @@ class People:
             typed(remember, records)
         if not self._run.is_probe:
             opened.require_whole()
+            if not opened.count:
+                raise ReadError(DatasetState.DENIED, "no_rows", "PermissionSet shows no row, and it is never empty")
 
     def _deny(self, failure: ReadError) -> None:
         """Permission sets could not be read, so nothing is known of anybody's permissions."""
@@ -104,8 +109,14 @@ class People:
             if not self._run.is_probe:
                 opened.require_whole()
                 self._require_resolved()
+            self._require_right(SCHEMAS["permission_sets"].permission, "assignments of other users")
         except ReadError as failure:
             self._grants_problem, self.known.has_permissions = failure, False
+
+    def _require_right(self, permission: str | None, what: str) -> None:
+        hidden = self._run.rights.lacking(permission, what) if permission else None
+        if hidden is not None:
+            raise hidden
 
     def _require_resolved(self) -> None:
         if self.known.unresolved:
@@ -125,7 +136,8 @@ class People:
                 row["active_users"] = container.active_users if container else 0
         self._run.sink.add(schema.name, kept)
         missing += self._run.objects.missing_fields(schema, schema.source)
-        return summaries.read(schema, 1 if self._run.is_probe else len(kept), missing=missing)
+        hidden = self._run.rights.lacking(schema.permission, f"rows of {schema.source}")
+        return summaries.read(schema, 1 if self._run.is_probe else len(kept), missing=missing, hidden=hidden)
 
     # profiles
 
@@ -203,15 +215,27 @@ class People:
                 yield records
 
     async def users(self) -> DatasetSummary:
-        """Active users with all that is known of them. Denied when none is shown: an org always has one."""
+        """Active users with all that is known of them.
+
+        Denied when none is shown, truncated when no administrator is: an org always has one.
+        """
         missing = await self._joins()
-        table = tables.USERS
-        add = partial(users.user, known=self.known, started_at=self._run.started_at)
-        found = await self._run.table(table, add, missing=missing)
+        schema, shown = SCHEMAS[tables.USERS.dataset], set[bool]()
+
+        def add(record: Record) -> Row:
+            row = users.user(record, self.known, self._run.started_at)
+            shown.add(row.get("is_privileged", True) is True and row.get("is_standard", True) is True)
+            return row
+
+        found = await self._run.table(tables.USERS, add, missing=missing)
         if found.state in (DatasetState.OK, DatasetState.TRUNCATED) and not found.row_count:
             failure = ReadError(DatasetState.DENIED, "no_rows", "User shows no row, and it is never empty")
-            return summaries.failed(SCHEMAS[table.dataset], failure)
-        return found
+            return summaries.failed(schema, failure)
+        if found.state is not DatasetState.OK or True in shown or self._run.is_probe:
+            return found
+        message = "no administrator is among the users that the org shows, and it always has one"
+        failure = ReadError(DatasetState.TRUNCATED, "no_administrator", message)
+        return found.model_copy(update={"state": failure.state, "error": summaries.dataset_error(schema, failure)})
 
     async def _joins(self) -> list[MissingField]:
         schema = SCHEMAS["users"]
@@ -251,6 +275,8 @@ class People:
         expected, count = await self._run.client.count(_METHODS.api_object), 0
         if self._run.is_probe:
             await self._run.objects.open(_METHODS)
+        self._require_right(SCHEMAS["users"].fields["has_mfa_method"].permission, "verification methods of other users")
+        if self._run.is_probe:
             return
         async for records in by_key(_METHODS, self._run.objects.open):
             typed(self.known.add_methods, records)

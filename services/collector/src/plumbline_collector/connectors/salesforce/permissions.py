@@ -7,6 +7,8 @@ of which only a few differ.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from plumbline_collector.connectors.salesforce.cells import truth
+
 PRIVILEGES = ("ModifyAllData", "ViewAllData", "ManageUsers", "AuthorApex", "CustomizeApplication")
 """Who holds one of these is a privileged user."""
 API_ONLY = "ApiUserOnly"
@@ -87,10 +89,21 @@ class PermissionColumns:
         """The known permissions that the org does not have, so that nobody can hold them."""
         return [name for name in KNOWN if name not in self._columns]
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the permissions that every org has are among them; if not, columns are hidden."""
+        return all(name in self._columns for name in PRIVILEGES)
+
     def mask(self, record: Mapping[str, Any]) -> int:
-        """The set that a PermissionSet record grants. Raises LookupError when a selected column was not sent."""
+        """The set that a PermissionSet record grants.
+
+        Raises LookupError when a selected column was not sent, ValueError when it holds neither true nor false.
+        """
         mask = 0
         for column, bit in self._bits.items():
-            if record[column] is True:
+            is_granted = truth(record[column])
+            if is_granted is None:
+                raise ValueError(f"{column} is neither true nor false")
+            if is_granted:
                 mask |= bit
         return mask

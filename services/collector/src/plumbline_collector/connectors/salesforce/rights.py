@@ -62,6 +62,16 @@ class Rights:
             return ReadError(DatasetState.TRUNCATED, "hidden_rows", message)
         return None
 
+    def lacking(self, permission: str, what: str, *, is_empty: bool = False) -> ReadError | None:
+        """Why an object may show less than there is: its permission, as labelled, is not held.
+
+        None when it is held or is none of `LABELS`. What is empty is doubted also while the permissions are not known.
+        """
+        name = next((name for name, label in LABELS.items() if label == permission), None)
+        if name in self.missing or (name and is_empty and self.held is None):
+            return self.hidden((name,), what)
+        return None
+
     def judged(self, dataset: str, failure: ReadError) -> ReadError:
         """The failure, as `not_licensed` where what was read proves that the feature is not there."""
         if failure.code != _UNKNOWN_OBJECT or failure.state is not DatasetState.DENIED:

@@ -97,13 +97,19 @@ class Run:
     def _summary(
         self, writer: RowWriter, schema: DatasetSchema, table: Table, reported: int | None, missing: list[MissingField]
     ) -> DatasetSummary:
-        hidden = self.rights.hidden(table.whole_with, f"rows of {schema.source}")
+        hidden = self._hidden(table, schema, is_empty=not (self.is_probe or writer.count))
         if self.is_probe:
             return summaries.read(schema, 1, missing=missing, hidden=hidden)
         if table.count and writer.count >= MOST_GROUPS:
             message = f"a grouped query ends after {MOST_GROUPS} groups; there may be more of {schema.source}"
             hidden = ReadError(DatasetState.TRUNCATED, "most_groups", message)
         return writer.summary(reported=reported, missing=missing, hidden=hidden)
+
+    def _hidden(self, table: Table, schema: DatasetSchema, *, is_empty: bool) -> ReadError | None:
+        what = f"rows of {schema.source}"
+        if table.whole_with:
+            return self.rights.hidden(table.whole_with, what)
+        return self.rights.lacking(schema.permission, what, is_empty=is_empty)
 
     def selection_of(self, name: str, api_object: str, *extra: str) -> Selection:
         """The columns of an object that a dataset's fields name, and some more."""

@@ -4,6 +4,7 @@ A hundred thousand users are remembered as one number each: bits for permissions
 Numbers that are equal are one object, so that a user costs a dictionary entry and nothing more.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,9 +32,9 @@ EXTERNAL_TYPES = frozenset(
     }
 )  # fmt: skip
 _METHODS_AT, _STATE_AT = 64, 72
-_FROZEN, _LOCKED, _VERIFIED = 1 << _STATE_AT, 1 << _STATE_AT + 1, 1 << _STATE_AT + 2
+_FROZEN, _LOCKED, _VERIFIED, _GRANTED = (1 << _STATE_AT + bit for bit in range(4))
 _PERMISSIONS = (1 << _METHODS_AT) - 1
-_INTEGRATION_LICENCE = ("integration", "api")
+_INTEGRATION_LICENCE = re.compile(r"integration|(?<![a-z])api(?![a-z])", re.IGNORECASE)
 
 MFA_FIELDS = ["mfa_methods", "has_mfa_method", "has_phishing_resistant_mfa"]
 LOGIN_FIELDS = ["is_frozen", "is_password_locked"]
@@ -119,7 +120,7 @@ class KnownOfUsers:
             self.unresolved += 1
             return
         container.active_users += 1
-        self._add(record["AssigneeId"], container.mask)
+        self._add(record["AssigneeId"], container.mask | _GRANTED)
 
     def add_methods(self, record: Record) -> None:
         """One TwoFactorMethodsInfo row."""
@@ -134,6 +135,18 @@ class KnownOfUsers:
     def bits_of(self, user_id: str) -> int:
         """All that is remembered of a user."""
         return self._known.get(_key(user_id), 0)
+
+    def permissions_of(self, user_id: str, profile_id: str) -> int | None:
+        """The permissions of a user, the profile's included. None when they are not known.
+
+        A profile's permission set is assigned to everybody who has the profile, so a user with a profile and without
+        any assignment is one whose assignments are hidden.
+        """
+        bits = self.bits_of(user_id)
+        if not self.has_permissions or (profile_id and not bits & _GRANTED):
+            return None
+        profile = self.containers.of_profile(profile_id) if self.containers else None
+        return bits & _PERMISSIONS | (profile.mask if profile else 0)
 
     def privileged_users(self) -> Iterator[str]:
         """The ids (15 characters) of users with a privileged permission."""
@@ -158,25 +171,33 @@ def user(record: Record, known: KnownOfUsers, started_at: datetime) -> Row:
     when some path grants *API Only User*.
     """
     bits = known.bits_of(record["Id"])
-    kind = text(record.get("UserType"))
     row: Row = {
-        "is_standard": kind == "Standard",
-        "is_guest": kind == "Guest",
-        "is_external": kind in EXTERNAL_TYPES,
+        **_kind(text(record.get("UserType"))),
         **_ages(record, started_at),
         **_logins_and_proofs(bits, known),
         **_profile(record, known),
     }
     if "FederationIdentifier" in record:
-        row["is_sso_bound"] = bool(record["FederationIdentifier"])
-    if known.has_permissions:
-        row |= _permissions(bits & _PERMISSIONS)
-    licence = text(row_licence(record)).lower()
-    if any(word in licence for word in _INTEGRATION_LICENCE) or row.get("is_api_only") is True:
+        row["is_sso_bound"] = bool(str(record["FederationIdentifier"] or "").strip())
+    held = known.permissions_of(record["Id"], text(record.get("ProfileId")))
+    if held is not None:
+        row |= _permissions(held)
+    if _INTEGRATION_LICENCE.search(text(row_licence(record))) or row.get("is_api_only") is True:
         row["is_integration"] = True
-    elif known.has_permissions:
+    elif held is not None:
         row["is_integration"] = False
     return row
+
+
+def _kind(user_type: str) -> Row:
+    """What kind of user it is; nothing where the org does not say."""
+    if not user_type:
+        return {}
+    return {
+        "is_standard": user_type == "Standard",
+        "is_guest": user_type == "Guest",
+        "is_external": user_type in EXTERNAL_TYPES,
+    }
 
 
 def row_licence(record: Record) -> Any:  # noqa: ANN401 - a cell
