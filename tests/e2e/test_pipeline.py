@@ -6,6 +6,9 @@ import pytest
 from tests.e2e.stack import SALESFORCE, SERVICENOW, Stack, scan, score
 from tests.polling import until
 
+WATCH_SECONDS = 10
+"""The change watch of the simulated orgs in the local stack."""
+
 
 def _outcome(client: httpx.Client, instance: str, control: str) -> str:
     return str(client.get(f"/v1/recommendations/{instance}/{control}").raise_for_status().json()["outcome"])
@@ -51,4 +54,11 @@ def test_the_change_watch_sees_a_change_without_a_scan(stack: Stack, client: htt
     wanted = "FAIL" if _outcome(client, SALESFORCE, control) == "PASS" else "PASS"
     value = "true" if wanted == "PASS" else "false"
     stack.run("simulate", "set", SALESFORCE, "passwordPolicies.obscureSecretAnswer", value)
-    until(lambda: _outcome(client, SALESFORCE, control) == wanted, within_seconds=60, what="the change watch notices")
+    until(
+        lambda: _outcome(client, SALESFORCE, control) == wanted,
+        within_seconds=2 * WATCH_SECONDS,
+        what="the change watch notices within two periods",
+    )
+    changes = client.get(f"/v1/instances/{SALESFORCE}").json()["changes"]
+    told = next(change for change in changes if change["subject"] == "obscureSecretAnswer")
+    assert told["new_value"] == value

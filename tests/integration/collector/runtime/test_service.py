@@ -4,9 +4,11 @@ import json
 from datetime import timedelta
 
 import httpx
+from plumbline_collector.connectors.salesforce import plan as salesforce_plan
+from plumbline_collector.connectors.servicenow import plan as servicenow_plan
 from plumbline_contracts.events import DatasetState, Health, RequestReason
 
-from tests.integration.collector.runtime.service import SECRET, Fleet, Org, entry, request, simulated, write
+from tests.integration.collector.runtime.service import SECRET, Collector, Fleet, Org, entry, request, simulated, write
 from tests.polling import until
 
 TOPICS = ("snapshot-chunks", "config-snapshots", "instance-status", "collection-requests", "collection-requests.dlq")
@@ -74,6 +76,50 @@ def test_a_change_in_the_org_asks_for_a_collection(fleet: Fleet, salesforce: Org
         lambda found: {s.instance for s in found if s.reason is RequestReason.CHANGE} == {"sf", "snow"},
         what="collections because of changes",
     )
+    entries = {s.instance: s.audit_entries for s in fleet.snapshots() if s.reason is RequestReason.CHANGE}
+    told = {
+        instance: [(entry.actor, entry.old_value, entry.new_value) for entry in found if subject in str(entry.subject)]
+        for instance, subject, found in (
+            ("sf", "minimumPasswordLength", entries["sf"]),
+            ("snow", "glide.ui.session_timeout", entries["snow"]),
+        )
+    }
+    (_, _, to_thirteen), *_ = told["sf"]
+    (_, _, to_seventeen), *_ = told["snow"]
+    assert (to_thirteen, to_seventeen) == ("13", "17")
+
+
+def test_looks_for_changes_cost_what_was_foretold(fleet: Fleet, salesforce: Org, servicenow: Org) -> None:
+    often = {"full": "1h", "changes": "1s"}
+    write(
+        fleet.connections,
+        entry("sf", salesforce.url, schedule=often),
+        entry("snow", servicenow.url, "servicenow", schedule=often),
+    )
+    collector = fleet.start()
+    fleet.wait_for_snapshots(lambda s: len(s) == 2, what="the first snapshots")
+
+    for product, org, foretold in (
+        ("salesforce", salesforce, salesforce_plan.CALLS_PER_LOOK),
+        ("servicenow", servicenow, servicenow_plan.CALLS_PER_LOOK),
+    ):
+        first = _wait_for_looks(collector, product, 2)
+        before = sum(org.requests().values())
+        last = _wait_for_looks(collector, product, first + 5)
+        made = sum(org.requests().values()) - before
+        assert (last - first - 1) * foretold <= made <= (last - first + 1) * foretold
+
+
+def _wait_for_looks(collector: Collector, product: str, at_least: float) -> float:
+    """How many looks found no change, once there are so many."""
+    sample = f'plumbline_collector_change_looks_total{{product="{product}",result="unchanged"}} '
+
+    def look() -> float | None:
+        lines = httpx.get(f"{collector.health_url}/metrics", trust_env=False).text.splitlines()
+        found = [float(line.removeprefix(sample)) for line in lines if line.startswith(sample)]
+        return found[0] if found and found[0] >= at_least else None
+
+    return until(look, within_seconds=30, what=f"{at_least:.0f} looks at {product}")
 
 
 def test_the_connections_file_is_followed(fleet: Fleet, salesforce: Org, servicenow: Org) -> None:

@@ -224,7 +224,7 @@ class People:
 
         def add(record: Record) -> Row:
             row = users.user(record, self.known, self._run.started_at)
-            shown.add(row.get("is_privileged", True) is True and row.get("is_standard", True) is True)
+            shown.add(_may_administrate(row))
             return row
 
         found = await self._run.table(tables.USERS, add, missing=missing)
@@ -299,6 +299,11 @@ class People:
 def any_id(record_id: str) -> str:
     """The condition that a record has this id."""
     return any_of("Id", [record_id])
+
+
+def _may_administrate(row: Row) -> bool:
+    """Whether a user may be the administrator whom every org has. What is not known of a user counts as yes."""
+    return bool(row.get("is_privileged", True) and row.get("is_standard", True) and not row.get("is_integration"))
 
 
 def _container(mask: int) -> Row:

@@ -4,6 +4,7 @@ Sources: Table API, inbound REST API rate limiting, OAuth inbound.
 """
 
 import base64
+import re
 from typing import ClassVar
 
 from plumbline_contracts.events import DatasetState
@@ -15,6 +16,9 @@ from plumbline_collector.connectors.servicenow.paging import PAGE_ROWS, TableRow
 from plumbline_collector.errors import CredentialsError, ReadError, UnreachableError
 
 __all__ = ["PAGE_ROWS", "ServiceNowClient", "TableRow", "TableRows"]
+
+_HEADER_VALUE = re.compile(r"[!-~]+")
+"""What a credential in a header may be made of. The error of the HTTP library would quote any other."""
 
 
 class ServiceNowClient(SaasClient):
@@ -28,7 +32,7 @@ class ServiceNowClient(SaasClient):
             pair = f"{auth.username}:{auth.password.read().get_secret_value()}"
             return {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
         if isinstance(auth, ApiKey):
-            return {"x-sn-apikey": auth.key.read().get_secret_value()}
+            return {"x-sn-apikey": self._fit_for_header(auth.key.read().get_secret_value(), "API key")}
         answer = await self.post_token(login.token_form(self.connection))
         try:
             document = answer.json()
@@ -38,7 +42,14 @@ class ServiceNowClient(SaasClient):
         token = document.get("access_token") if isinstance(document, dict) else None
         if answer.status != 200 or not isinstance(token, str) or not token:
             raise CredentialsError(f"{self.connection.label}: {login.token_cause(self.connection, document)}")
-        return {"Authorization": f"Bearer {token}"}
+        return {"Authorization": f"Bearer {self._fit_for_header(token, 'token from the token endpoint')}"}
+
+    def _fit_for_header(self, secret: str, what: str) -> str:
+        """The secret. Raises CredentialsError, which does not quote it, when no header could carry it."""
+        if _HEADER_VALUE.fullmatch(secret):
+            return secret
+        message = f"the {what} holds a line end, a space or a letter outside ASCII, which no header carries"
+        raise CredentialsError(f"{self.connection.label}: {message}; look at where it comes from")
 
     @property
     def _has_token(self) -> bool:

@@ -14,6 +14,8 @@ PAGE_ROWS = 1000
 SMALLEST_PAGE = 50
 MOST_ASKED, SPARE_ROWS = 3, 10 * PAGE_ROWS
 """How many times its rows, and how many rows besides, a table is asked for before it counts as endless."""
+MOST_HIDDEN = 5 * PAGE_ROWS
+"""How many rows may be hidden, if they are more than those that are shown, before the rest is not asked for."""
 
 TableRow = dict[str, Any]
 
@@ -42,7 +44,8 @@ class TableRows:
     and where it forbids sorting as well, or leaves the order out, without order: then rows may be missed when the
     table changes meanwhile, and that is noticed. A page is short, even empty, when access rules trim it after the
     limit, so only the total that the instance reports says where the end is; and a page that is shorter than limit
-    and total say shows that rows are hidden. `hidden` says after the last page why rows may be missing, if they may.
+    and total say shows that rows are hidden. Where most of many rows are hidden, the rest is left unread, for it would
+    prove no more. `hidden` says after the last page why rows may be missing, if they may.
     """
 
     def __init__(self, source: PageSource, table: str, query: str, fields: str) -> None:
@@ -68,7 +71,7 @@ class TableRows:
                     raise
                 continue
             self._account(rows, total)
-            at_end = self._is_end(rows, total)
+            at_end = self._is_end(rows, total) or self._trimmed > max(MOST_HIDDEN, self.count)
             fresh = self._fresh(rows)
             if not at_end:
                 self._move_on(rows, fresh)

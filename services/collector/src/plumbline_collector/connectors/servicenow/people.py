@@ -45,11 +45,18 @@ class KnownOfUsers:
         self.factors: set[Key] | None = set()
         self.exceptions: set[Key] | None = set()
         self.inactive: dict[str, tuple[str | None, int]] = {}
+        self.unmet: dict[str, None] = {}
+        """Active users with a privileged role whose sys_user row was not seen yet."""
         self.shows_activity = False
+        self.nameless_roles = self.nameless_factors = 0
+        """Rows whose user is empty: hidden, or left over from a user who was deleted."""
 
     def add_role(self, row: Mapping[str, Any]) -> None:
         """One sys_user_has_role row of a role in `role_names`."""
         user, role = filled(row, "user"), filled(row, "role.name")
+        if user is None and text(row, "user") is not None:
+            self.nameless_roles += 1
+            return
         if user is None or role is None:
             raise KeyError("user, role.name")
         bit = self._bits.get(role, 0)
@@ -58,6 +65,8 @@ class KnownOfUsers:
             self.roles[identity] = self.roles.get(identity, 0) | bit
         active = flag(row, "user.active")
         self.shows_activity = self.shows_activity or active is not None
+        if active is True and role in PRIVILEGED_ROLES:
+            self.unmet[user.lower()] = None
         if active is False and role in PRIVILEGED_ROLES:
             self.inactive[user] = (text(row, "user.user_name"), self.inactive.get(user, (None, 0))[1] | bit)
 
@@ -78,6 +87,9 @@ class KnownOfUsers:
     def add_factor(self, row: Mapping[str, Any]) -> None:
         """One user_multifactor_auth row."""
         user, is_validated = filled(row, "user"), flag(row, "validated")
+        if user is None and text(row, "user") is not None:
+            self.nameless_factors += 1
+            return
         if user is None or is_validated is None:
             raise KeyError("user, validated")
         if self.factors is not None and is_validated:

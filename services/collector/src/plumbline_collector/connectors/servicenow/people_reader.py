@@ -13,9 +13,9 @@ from plumbline_collector.connectors.servicenow.identifiers import Key, key, keys
 from plumbline_collector.connectors.servicenow.paging import TableRow
 from plumbline_collector.connectors.servicenow.people import KnownOfUsers
 from plumbline_collector.connectors.servicenow.plan import DUAL_ROLE_USERS, EXPLICIT_ROLES, SCHEMAS
-from plumbline_collector.connectors.servicenow.queries import in_chunks
+from plumbline_collector.connectors.servicenow.queries import Selection, in_chunks
 from plumbline_collector.connectors.servicenow.run import Run, summary_of
-from plumbline_collector.connectors.servicenow.values import filled, present, text
+from plumbline_collector.connectors.servicenow.values import filled, flag, present, text
 from plumbline_collector.errors import ReadError
 
 INTERNAL, EXTERNAL = "snc_internal", "snc_external"
@@ -53,21 +53,70 @@ async def users(run: Run) -> DatasetSummary:
     run.known = KnownOfUsers(run.elevated_roles[:MOST_ELEVATED])
     run.known.exceptions = run.exceptions
     missing = await _roles(run) + _exceptions(run)
-    is_read, hidden = await run.join(
-        "users", people.MFA_FIELDS, lambda: run.select(tables.FACTORS).each(run.known.add_factor)
-    )
+    is_read, hidden = await run.join("users", people.MFA_FIELDS, lambda: _factors(run))
     if not is_read:
         run.known.factors = None
-    make = partial(people.user, known=run.known, started_at=run.started_at)
-    telling = {"last_login_time": ["has_logged_in", "idle_days"]}
-    return await run.table("users", tables.USERS, make, missing=[*missing, *hidden], telling=telling)
+
+    def make(row: Mapping[str, Any]) -> Row:
+        run.known.unmet.pop(str(row["sys_id"]).lower(), None)
+        return people.user(row, run.known, run.started_at)
+
+    return await run.table(
+        "users",
+        tables.USERS,
+        make,
+        missing=[*missing, *hidden],
+        telling={"last_login_time": ["has_logged_in", "idle_days"]},
+        unseen=partial(_unmet_users, run),
+    )
+
+
+async def _factors(run: Run) -> None:
+    await run.select(tables.FACTORS).each(run.known.add_factor)
+    await _require_nameless(run, tables.FACTORS, run.known.nameless_factors)
+
+
+async def _require_nameless(run: Run, selection: Selection, seen: int) -> None:
+    """Raises ReadError (denied) unless rows that came with an empty user really have none: the instance counts them."""
+    if not seen:
+        return
+    query = f"{selection.query}^userISEMPTY"
+    _, total = await run.source.page(selection.table, query, "sys_id,user", 1, 0)
+    if total != seen:
+        message = f"{seen} rows of {selection.table} do not show their user"
+        raise ReadError(DatasetState.DENIED, "no_value", message)
+
+
+async def _unmet_users(run: Run) -> ReadError | None:
+    """Why users may be missing although all rows came that the instance counts.
+
+    Whoever is active and holds a privileged role must have been among the users. Who was not may have been switched
+    off meanwhile, which their row tells; or the instance hides them without counting them, as it does with other
+    domains.
+    """
+    unmet = tuple(run.known.unmet) if run.known.roles is not None else ()
+    if not unmet:
+        return None
+    chunk = next(in_chunks(unmet, tables.IDS_PER_QUERY))
+    query = f"sys_idIN{','.join(chunk)}"
+    rows, _ = await run.source.page(tables.USERS.table, query, "sys_id,active", len(chunk), 0)
+    gone = {str(row.get("sys_id")).lower() for row in rows if flag(row, "active") is False}
+    if gone >= set(unmet):
+        return None
+    message = (
+        f"{len(set(unmet) - gone)} active users who hold a privileged role are not among the rows of sys_user; are "
+        "they in another domain than the collector's user?"
+    )
+    return ReadError(DatasetState.TRUNCATED, "unseen_users", message)
 
 
 async def _roles(run: Run) -> list[MissingField]:
     """Read who holds which role that matters; without that right the fields made of it are missing."""
     fields = people.ROLE_FIELDS + (people.ELEVATED_FIELDS if run.elevated_roles else [])
     try:
-        await run.select(tables.privileged_assignments(run.known.role_names)).each(run.known.add_role)
+        selection = tables.privileged_assignments(run.known.role_names)
+        await run.select(selection).each(run.known.add_role)
+        await _require_nameless(run, selection, run.known.nameless_roles)
         if not run.known.has_administrators:
             message = "sys_user_has_role shows no administrator, and every instance has one"
             raise ReadError(DatasetState.DENIED, "no_rows", message)

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from plumbline_collector.connectors.servicenow.values import text
+from plumbline_collector.connectors.servicenow.values import flag, text
 
 QUERY_CHARACTERS = 6_000
 """How long the encoded list in one query may become, so that the whole address stays below 8,000 characters."""
@@ -55,7 +55,7 @@ class _OfColumn(ABC):
 
 @dataclass(frozen=True)
 class Equals(_OfColumn):
-    """The cell has this value; booleans in any case."""
+    """The cell has this value, in any case."""
 
     value: str
 
@@ -66,6 +66,29 @@ class Equals(_OfColumn):
 
     def _fits(self, value: str) -> bool:
         return value.strip().lower() == self.value.lower()
+
+
+@dataclass(frozen=True)
+class Is:
+    """The cell holds this truth value, however it is spelt; a cell that holds none does not tell."""
+
+    column: str
+    value: bool = True
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """See `Condition`."""
+        return (self.column,)
+
+    @property
+    def query(self) -> str:
+        """See `Condition`."""
+        return f"{self.column}={'true' if self.value else 'false'}"
+
+    def verdict(self, row: Mapping[str, Any]) -> bool | None:
+        """See `Condition`."""
+        found = flag(row, self.column)
+        return None if found is None else found is self.value
 
 
 @dataclass(frozen=True)

@@ -69,10 +69,12 @@ class Run:
         *,
         missing: Collection[MissingField] = (),
         telling: Mapping[str, list[str]] | None = None,
+        unseen: Callable[[], Awaitable[ReadError | None]] | None = None,
     ) -> DatasetSummary:
         """A dataset whose rows are those of one selection.
 
         `telling` names columns that are taken for withheld when they are empty in every row, with the fields they make.
+        `unseen` is asked after the last page why rows may be missing all the same.
         """
         writer, empty = RowWriter(SCHEMAS[name], self.sink), set(telling or ())
         rows = self.select(selection)
@@ -80,6 +82,7 @@ class Run:
             async for page in rows:
                 empty -= {column for column in empty if any(filled(row, column) for row in page)}
                 writer.write(make, page)
+            rows.hidden = rows.hidden or (await unseen() if unseen else None)
         except ReadError as failure:
             return writer.failed(failure)
         withheld = _withheld(name, {c: f for c, f in (telling or {}).items() if c in empty}) if writer.count else []

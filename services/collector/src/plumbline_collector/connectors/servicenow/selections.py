@@ -76,6 +76,8 @@ class SelectedRows:
             log.warning("conditions left out", table=self._selection.table, rows=self.count, dropped=self._dropped)
         if not self._pages.count:
             await self._prove_empty()
+        elif not self.count and self._selection.is_never_empty:
+            raise _no_such_row(self._selection)
         self.hidden = self._pages.hidden or self._unclear()
 
     def _fits(self, row: TableRow) -> bool:
@@ -121,7 +123,7 @@ class _Proof:
         """Raises ReadError (denied) when rows may be hidden."""
         selection = self._selection
         if selection.is_never_empty:
-            raise _hidden(selection, "shows no such row, and every instance has some")
+            raise _no_such_row(selection)
         if not selection.where:
             self._require_trust()
             return
@@ -160,3 +162,7 @@ async def count(source: PageSource, selection: Selection, emptiness: Emptiness) 
 
 def _hidden(selection: Selection, why: str) -> ReadError:
     return ReadError(DatasetState.DENIED, "no_rows", f"{selection.table} {why}")
+
+
+def _no_such_row(selection: Selection) -> ReadError:
+    return _hidden(selection, "shows no such row, and every instance has some")

@@ -71,13 +71,15 @@ def _property(row: Mapping[str, Any], twins: int, differ: bool) -> Row:
 
 def plugin(row: Mapping[str, Any]) -> Row:
     """A row of `plugins`, from v_plugin or sys_plugins."""
-    active, version, available = filled(row, "active"), text(row, "version"), text(row, "available_version")
+    version, available = text(row, "version"), text(row, "available_version")
     return present(
         {
             "id": filled(row, "id") or filled(row, "source"),
             "name": text(row, "name"),
             "version": version,
-            "is_active": None if active is None else active.lower() in ("active", "true"),
+            "is_active": {"active": True, "inactive": False}.get(
+                (filled(row, "active") or "").lower(), flag(row, "active")
+            ),
             "available_version": available,
             "has_update": None if available is None else is_newer(available, version or ""),
         }

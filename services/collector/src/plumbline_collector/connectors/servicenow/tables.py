@@ -15,6 +15,7 @@ from plumbline_collector.connectors.servicenow.queries import (
     Condition,
     Either,
     Equals,
+    Is,
     IsEmpty,
     OneOf,
     Selection,
@@ -35,7 +36,7 @@ AUDITED_TABLES = (
     "oauth_entity", "sys_public", "ip_access", "sys_ws_operation",
 )  # fmt: skip
 
-_ACTIVE = Equals("active", "true")
+_ACTIVE = Is("active")
 _STATE_ACTIVE = Equals("state", "active")
 
 
@@ -87,17 +88,15 @@ BUILT_IN = of_table(
     OneOf("user_name", BUILT_IN_ACCOUNTS),
     name="built_in",
 )
-INACTIVE_USERS = of_table("sys_user", "active", Equals("active", "false"), name="inactive")
+INACTIVE_USERS = of_table("sys_user", "active", Is("active", value=False), name="inactive")
 UNLOCKED_USERS = of_table(
-    "sys_user", "active,locked_out", Equals("active", "false"), Equals("locked_out", "false"), name="inactive_unlocked"
+    "sys_user", "active,locked_out", Is("active", value=False), Is("locked_out", value=False), name="inactive_unlocked"
 )
-FACTORS = of_table("user_multifactor_auth", "user,validated", Equals("validated", "true"))
+FACTORS = of_table("user_multifactor_auth", "user,validated", Is("validated"))
 BASIC_AUTH_EXCEPTIONS = of_table(
     "sys_user_basic_auth_exception", "user,user.user_name,decision,action_taken,last_seen,usage_count,source"
 )
-ELEVATED_ROLES = of_table(
-    "sys_user_role", "name,assignable_by", Equals("elevated_privilege", "true"), is_never_empty=True
-)
+ELEVATED_ROLES = of_table("sys_user_role", "name,assignable_by", Is("elevated_privilege"), is_never_empty=True)
 ROLE_CONTAINMENTS = of_table(
     "sys_user_role_contains", "role.name,contains.name", OneOf("contains.name", ("admin", "security_admin"))
 )
@@ -137,7 +136,7 @@ EMPTY_ACLS = of_table(
 ROLES_OF_EMPTY_ACLS = of_table(
     "sys_security_acl_role",
     "sys_security_acl",
-    Equals("sys_security_acl.active", "true"),
+    Is("sys_security_acl.active"),
     IsEmpty("sys_security_acl.condition"),
     IsEmpty("sys_security_acl.script"),
     name="empty",
@@ -146,16 +145,16 @@ PUBLIC_ACLS = of_table(
     "sys_security_acl_role",
     "sys_security_acl,sys_security_acl.name,sys_security_acl.type,sys_security_acl.operation",
     Equals("sys_user_role.name", "public"),
-    Equals("sys_security_acl.active", "true"),
+    Is("sys_security_acl.active"),
     name="public",
 )
 SCRIPT_ACLS = of_table(
     "sys_security_acl", "name", Equals("type", "client_callable_script_include"), _ACTIVE, name="scripts"
 )
 PUBLIC_PAGES = of_table("sys_public", "page", _ACTIVE, is_never_empty=True)
-PUBLIC_PORTAL_PAGES = of_table("sp_page", "id,name", Equals("public", "true"))
-PUBLIC_PORTAL_WIDGETS = of_table("sp_widget", "id,name", Equals("public", "true"))
-CALLABLE_SCRIPTS = of_table("sys_script_include", "api_name,name,sys_scope", Equals("client_callable", "true"), _ACTIVE)
+PUBLIC_PORTAL_PAGES = of_table("sp_page", "id,name", Is("public"))
+PUBLIC_PORTAL_WIDGETS = of_table("sp_widget", "id,name", Is("public"))
+CALLABLE_SCRIPTS = of_table("sys_script_include", "api_name,name,sys_scope", Is("client_callable"), _ACTIVE)
 CUSTOM_TABLES = of_table("sys_db_object", "name", StartsWith("name", ("u_", "x_")))
 KNOWLEDGE_BASES = of_table("kb_knowledge_base", "title", _ACTIVE)
 READ_CRITERIA = of_table("kb_uc_can_read_mtom", "kb_knowledge_base,user_criteria")

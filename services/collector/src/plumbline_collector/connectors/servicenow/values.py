@@ -2,12 +2,17 @@
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from plumbline_contracts.events import Row
 
 _LIST_SEPARATORS = re.compile(r"[,;\s]+")
+_FLAGS = {"true": True, "1": True, "false": False, "0": False}
+LARGEST = 2**53
+"""Beyond it a whole number is no value of a setting, and not every reader of JSON keeps it."""
+CLOCK_SKEW = timedelta(days=1)
+"""How far ahead of ours the instance's clock may be."""
 
 
 def text(row: Mapping[str, Any], name: str) -> str | None:
@@ -22,18 +27,18 @@ def filled(row: Mapping[str, Any], name: str) -> str | None:
 
 
 def flag(row: Mapping[str, Any], name: str) -> bool | None:
-    """`true` and `1` are true, in any case and with space around them; an empty cell says nothing."""
-    value = filled(row, name)
-    return None if value is None else value.lower() in ("true", "1")
+    """`true` and `1`, `false` and `0`, in any case and with space around them; any other cell says nothing."""
+    return _FLAGS.get((filled(row, name) or "").lower())
 
 
 def number(row: Mapping[str, Any], name: str) -> int | None:
-    """A whole number; None when the cell is empty or holds none."""
+    """A whole number; None when the cell is empty or holds none, or one that is too large to be meant."""
     value = filled(row, name)
     try:
-        return int(value) if value is not None else None
+        found = int(value) if value is not None else None
     except ValueError:
         return None
+    return found if found is not None and abs(found) <= LARGEST else None
 
 
 def items(row: Mapping[str, Any], name: str) -> list[str] | None:
@@ -57,9 +62,12 @@ def timestamp(row: Mapping[str, Any], name: str) -> str | None:
 
 
 def days_since(row: Mapping[str, Any], name: str, now: datetime) -> int | None:
-    """Whole days from a date cell to `now`, never negative; None without a date."""
+    """Whole days from a date cell to `now`, never negative; None without a date.
+
+    None also when it is more than a day in the future: that is no clock that is fast, it is a wrong value.
+    """
     at = moment(text(row, name))
-    return max(0, (now - at).days) if at else None
+    return None if at is None or at - now > CLOCK_SKEW else max(0, (now - at).days)
 
 
 def days_until(row: Mapping[str, Any], name: str, now: datetime) -> int | None:
