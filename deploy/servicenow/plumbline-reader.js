@@ -34,21 +34,23 @@
         return role.insert();
     }
 
-    function rule(name) {
+    function readRules(name) {
         var acl = new GlideRecord('sys_security_acl');
         acl.addQuery('name', name);
         acl.addQuery('type', 'record');
         acl.addQuery('operation', 'read');
+        return acl;
+    }
+
+    function rule(name) {
+        var acl = readRules(name);
         acl.addQuery('description', MARK);
         acl.query();
         return acl.next() ? acl : null;
     }
 
     function hasRules(name) {
-        var acl = new GlideRecord('sys_security_acl');
-        acl.addQuery('name', name);
-        acl.addQuery('type', 'record');
-        acl.addQuery('operation', 'read');
+        var acl = readRules(name);
         acl.addQuery('active', true);
         acl.query();
         return acl.hasNext();

@@ -15,32 +15,14 @@ from plumbline_collector.connectors import open_connector
 from plumbline_collector.connectors.ports import CollectionReport
 from plumbline_collector.errors import BudgetExhaustedError, CollectorError, CredentialsError
 from plumbline_contracts.datasets import datasets
-from plumbline_contracts.events import ApiBudget, DatasetState, Product, Row
+from plumbline_contracts.events import ApiBudget, DatasetState, Product
 from plumbline_simulators.salesforce.org import Org
 from plumbline_simulators.servicenow.instance import Instance
 
+from tests.integration.collector.sink import Rows
 from tests.integration.parts import BIN, Simulated, simulated, write_connections
 
 NOW = datetime.now(UTC)
-
-
-class Rows:
-    """A sink that keeps rows."""
-
-    def __init__(self) -> None:
-        self.found: dict[str, list[Row]] = {}
-        self.largest = 0
-
-    def add(self, dataset: str, rows: list[Row]) -> None:
-        self.largest = max(self.largest, len(rows))
-        self.found.setdefault(dataset, []).extend(rows)
-
-
-@pytest.fixture
-def secret(tmp_path: Path) -> Path:
-    path = tmp_path / "secret"
-    path.write_text("simulated-orgs-only\n")
-    return path
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from plumbline_collector.budget import CallBudget
@@ -11,31 +12,17 @@ from plumbline_collector.connectors.ports import CollectionReport
 from plumbline_collector.connectors.salesforce import costs
 from plumbline_collector.connectors.salesforce.plan import calls_by_dataset
 from plumbline_contracts.datasets import datasets
-from plumbline_contracts.events import DatasetState, DatasetSummary, Product, Row
+from plumbline_contracts.events import DatasetState, DatasetSummary, Product
+from plumbline_simulators.salesforce.entity import Entity, listed
 from plumbline_simulators.salesforce.org import Org
+from plumbline_simulators.salesforce.people import CALLER, user_id
 
+from tests.integration.collector.sink import Rows
 from tests.integration.parts import Simulated, simulated
 
 SCHEMAS = datasets(Product.SALESFORCE)
 NOT_WITH_LEAST_RIGHTS = {"session_activity", "public_links"}
 """What shows itself whole only to permissions that nobody should give to a collector."""
-
-
-class Rows:
-    """A sink that keeps rows."""
-
-    def __init__(self) -> None:
-        self.found: dict[str, list[Row]] = {}
-
-    def add(self, dataset: str, rows: list[Row]) -> None:
-        self.found.setdefault(dataset, []).extend(rows)
-
-
-@pytest.fixture
-def secret(tmp_path: Path) -> Path:
-    path = tmp_path / "secret"
-    path.write_text("simulated-orgs-only\n")
-    return path
 
 
 async def _collect(org: Simulated, secret: Path) -> tuple[dict[str, DatasetSummary], Rows, CollectionReport]:
@@ -214,3 +201,58 @@ async def test_ages_are_counted_from_the_snapshots_start(secret: Path) -> None:
                 await connector.collect(rows, start)
             ages.append({str(row["id"]): row["age_days"] for row in rows.found["users"]})
     assert all(int(str(ages[1][name])) - int(str(age)) == 10 for name, age in ages[0].items())
+
+
+class Hiding(Org):
+    """An org that shows some objects without their rows and does not refuse them, as Salesforce may."""
+
+    hidden: dict[str, set[str]]
+
+    def object(self, name: str, *, tooling: bool = False) -> Entity | None:
+        found, shown = super().object(name, tooling=tooling), self.hidden.get(name)
+        if found is None or shown is None:
+            return found
+        kept = [row for row in found.rows() if row[found.key] in shown]
+        return listed(found.name, found.columns, kept, found.key)
+
+
+def _hiding(hidden: dict[str, set[str]], **options: Any) -> Hiding:
+    org = Hiding(**options)
+    org.hidden = hidden
+    return org
+
+
+async def test_without_view_setup_an_empty_table_is_not_taken_for_empty(secret: Path) -> None:
+    rights = frozenset({"PermissionsApiEnabled", "PermissionsViewAllUsers"})
+    with simulated(_hiding({"RemoteProxy": set(), "PermissionSetAssignment": set()}, rights=rights)) as org:
+        found, _, _ = await _collect(org, secret)
+    error = found["remote_sites"].error
+    assert error is not None
+    assert (found["remote_sites"].state, error.permission) == (DatasetState.TRUNCATED, "View Setup and Configuration")
+    assert "is_privileged" in {each.field for each in found["users"].missing_fields}
+
+
+@pytest.mark.parametrize("shown", ["nobody", "the caller"])
+async def test_users_without_an_administrator_are_not_all_users(shown: str, secret: Path) -> None:
+    users = {user_id(CALLER)} if shown == "the caller" else set[str]()
+    with simulated(_hiding({"User": users})) as org:
+        found, _, _ = await _collect(org, secret)
+    wanted = DatasetState.TRUNCATED if users else DatasetState.DENIED
+    assert found["users"].state is wanted
+
+
+async def test_an_org_that_shows_no_permission_set_hides_them(secret: Path) -> None:
+    with simulated(_hiding({"PermissionSet": set()})) as org:
+        found, _, _ = await _collect(org, secret)
+    assert found["permission_sets"].state is DatasetState.DENIED
+    assert "is_privileged" in {each.field for each in found["users"].missing_fields}
+
+
+async def test_a_guest_of_a_hidden_profile_is_not_counted_as_harmless(secret: Path) -> None:
+    org = Org()
+    guests = {row["Id"] for row in org.people.permission_sets.values() if "Guest" in str(row.get("Profile"))}
+    everything = {str(row["Id"]) for row in org.people.permission_sets.values()}
+    assert guests
+    with simulated(_hiding({"PermissionSet": everything - guests})) as served:
+        _, rows, _ = await _collect(served, secret)
+    assert "guest_users_with_api_access" not in rows.found["guest_access"][0]

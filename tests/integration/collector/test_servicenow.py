@@ -17,27 +17,11 @@ from plumbline_collector.connectors.servicenow.plan import (
     calls_by_dataset,
 )
 from plumbline_collector.errors import CredentialsError
-from plumbline_contracts.events import DatasetState, Row
+from plumbline_contracts.events import DatasetState
 from plumbline_simulators.servicenow.instance import Instance
 
+from tests.integration.collector.sink import Rows
 from tests.integration.parts import simulated
-
-
-class Rows:
-    """A sink that keeps rows."""
-
-    def __init__(self) -> None:
-        self.found: dict[str, list[Row]] = {}
-
-    def add(self, dataset: str, rows: list[Row]) -> None:
-        self.found.setdefault(dataset, []).extend(rows)
-
-
-@pytest.fixture
-def secret(tmp_path: Path) -> Path:
-    path = tmp_path / "secret"
-    path.write_text("simulated-orgs-only\n")
-    return path
 
 
 async def _counts(client: ServiceNowClient) -> dict[str, int]:

@@ -49,8 +49,9 @@ def test_moments_are_utc(value: Any, expected: datetime | None) -> None:
     assert cells.moment(value) == expected
 
 
-def test_a_future_date_is_no_negative_age() -> None:
-    assert cells.days_since("2026-12-24T09:00:00.000+0000", NOW) == 0
+def test_a_future_date_is_no_age() -> None:
+    assert cells.days_since("2026-11-25T09:00:00.000+0000", NOW) == 0, "a clock that is a day fast"
+    assert cells.days_since("2026-11-25T09:00:01.000+0000", NOW) is None
     assert cells.days_until("2026-12-24T09:00:00.000+0000", NOW) == 30
     assert cells.days_until("2026-11-24T08:59:00.000+0000", NOW) == -1
 

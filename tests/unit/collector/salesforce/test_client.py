@@ -179,3 +179,24 @@ def test_the_column_is_read_from_the_error(message: str, column: str | None) -> 
 
 def test_limits_are_no_credentials_error() -> None:
     assert {"REQUEST_LIMIT_EXCEEDED", "rate_limit_exceeded"} == token_errors.LIMITS
+
+
+@pytest.mark.parametrize(
+    "token", ["SECRET\nX-Evil: 1", "SECRET SECRET", "SECRET\u00e9", ["SECRET"], {"a": "SECRET"}, 7, True]
+)
+async def test_a_token_that_no_header_can_carry_is_refused_and_not_quoted(token: Any) -> None:
+    with pytest.raises(UnreachableError, match="no header can carry") as caught:
+        await _client({"access_token": token})._login_headers()
+    assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize("usage", [f"api-usage={'9' * 5000}/100", f"api-usage=1/{'9' * 5000}", "api-usage=\u0664/5"])
+def test_a_limit_header_that_is_no_number_says_nothing(usage: str) -> None:
+    client = _client({})
+    assert client._refusal(Answer(200, httpx.Headers({"sforce-limit-info": usage.encode()}), b"{}")) is None
+    assert client.budget.left is None
+
+
+async def test_a_version_of_many_digits_is_no_version() -> None:
+    with pytest.raises(ReadError, match="does not list its API versions"):
+        await _client([{"version": f"{'9' * 400}.0"}]).served_versions()

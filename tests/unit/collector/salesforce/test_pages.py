@@ -84,6 +84,31 @@ async def test_a_row_that_comes_again_is_dropped() -> None:
     assert await rows_of(pages) == _ids(4)
 
 
+async def test_a_row_that_comes_again_much_later_stands_for_another() -> None:
+    rows = _ids(6)
+    pages = _scripted(
+        {"totalSize": 6, "records": rows[:2], "done": False, "nextRecordsUrl": "/a"},
+        {"totalSize": 6, "records": rows[2:4], "done": False, "nextRecordsUrl": "/b"},
+        {"totalSize": 6, "records": [rows[0], rows[5]], "done": True},
+    )
+    with pytest.raises(ReadError, match="1 rows of User came twice") as caught:
+        await rows_of(pages)
+    assert caught.value.state is DatasetState.TRUNCATED
+
+
+@pytest.mark.parametrize("read", ["by_key", "by_time"])
+async def test_a_batch_that_hides_rows_is_not_the_last(read: str) -> None:
+    async def short(selection: Selection, _: str) -> Pages:
+        async def never(*_: Any) -> dict[str, Any]:
+            raise AssertionError("nothing more is asked")
+
+        return Pages(selection, {"totalSize": BATCH, "records": [_token(1, 1)], "done": True}, never, never)
+
+    with pytest.raises(ReadError, match=f"1 of {BATCH} rows") as caught:
+        await rows_of(by_key(METHODS, short) if read == "by_key" else by_time(TOKENS, short, "CreatedDate", "UserId"))
+    assert caught.value.state is DatasetState.TRUNCATED
+
+
 async def test_a_row_that_replaced_another_shows_in_the_count() -> None:
     pages = _scripted(
         {"totalSize": 4, "records": _ids(4)[:2], "done": False, "nextRecordsUrl": "/a"},

@@ -78,3 +78,19 @@ def test_a_hidden_field_names_field_level_security() -> None:
     failure = ReadError(DatasetState.DENIED, "INVALID_FIELD", "No such column")
     missing = hidden_field("is_sso_bound", "User", "FederationIdentifier", failure)
     assert "User > Fields & Relationships > FederationIdentifier" in (missing.error.remedy or "")
+
+
+def test_what_a_lacking_permission_opens_is_doubted_even_where_rows_came() -> None:
+    rights = _rights("ViewAllUsers")
+    found = rights.lacking("View Setup and Configuration", "rows of RemoteProxy")
+    assert found is not None
+    assert (found.state, found.code) == (DatasetState.TRUNCATED, "hidden_rows")
+    assert rights.lacking("View All Users", "rows of User", is_empty=True) is None
+    assert rights.lacking("API Enabled or another", "rows of User", is_empty=True) is None
+
+
+def test_what_is_empty_is_doubted_while_the_permissions_are_not_known() -> None:
+    found = Rights().lacking("View Setup and Configuration", "rows of RemoteProxy", is_empty=True)
+    assert found is not None
+    assert found.code == "visibility_unknown"
+    assert Rights().lacking("View Setup and Configuration", "rows of RemoteProxy") is None

@@ -80,11 +80,49 @@ def test_paths_are_counted_once_for_a_user_and_each_for_its_container() -> None:
 
 
 def test_an_expired_assignment_grants_nothing() -> None:
-    known = _known("ModifyAllData")
-    _grant(known, end="2026-11-24T09:00:00.000+0000")
+    known = _known()
+    assert known.containers is not None
+    known.containers.add({"Id": "0PS2", "IsCustom": True}, mask_of(["ModifyAllData"]))
+    _grant(known)
+    _grant(known, "0PS2", end="2026-11-24T09:00:00.000+0000")
     assert _row(known)["is_privileged"] is False
-    _grant(known, end="2026-11-24T09:00:01.000+0000")
+    _grant(known, "0PS2", end="2026-11-24T09:00:01.000+0000")
     assert _row(known)["is_privileged"] is True
+
+
+def test_a_user_whose_assignments_are_hidden_is_not_one_without_permissions() -> None:
+    row = _row(_known("ModifyAllData"))
+    assert not {"is_privileged", "permissions", "is_integration"} & row.keys()
+
+
+def test_a_profile_grants_also_where_its_assignment_is_hidden() -> None:
+    known = _known("ModifyAllData")
+    assert known.containers is not None
+    known.containers.add({"Id": "0PS2", "IsCustom": True}, 0)
+    _grant(known, "0PS2")
+    assert _row(known)["is_privileged"] is True
+
+
+def test_a_user_of_no_known_kind_is_not_one_of_another_kind() -> None:
+    row = _row(_known(), UserType=None)
+    assert not {"is_standard", "is_guest", "is_external"} & row.keys()
+
+
+@pytest.mark.parametrize("value", ["", " ", None])
+def test_an_empty_federation_id_binds_nobody(value: str | None) -> None:
+    assert _row(_known(), FederationIdentifier=value)["is_sso_bound"] is False
+
+
+def test_a_login_in_the_future_is_no_recent_one() -> None:
+    assert "idle_days" not in _row(_known(), LastLoginDate="2099-01-01T00:00:00.000+0000")
+
+
+@pytest.mark.parametrize("licence", ["PID_Capital_Partner", "PID_Therapist", "SFDC"])
+def test_a_licence_with_api_inside_a_word_is_a_persons(licence: str) -> None:
+    known = _known()
+    _grant(known)
+    row = _row(known, Profile={"Name": "P", "UserLicense": {"LicenseDefinitionKey": licence}})
+    assert row["is_integration"] is False
 
 
 def test_an_assignment_of_an_unknown_set_is_remembered_as_such() -> None:
@@ -134,14 +172,14 @@ def test_integration_users_are_known_by_their_licence(licence: str) -> None:
 
 def test_integration_users_are_known_by_a_permission_too() -> None:
     known = _known("ApiUserOnly")
-    assert _row(known)["is_integration"] is False
+    assert "is_integration" not in _row(known)
     _grant(known)
     assert _row(known)["is_integration"] is True
 
 
 @pytest.mark.parametrize("profile", [None, {"Name": None, "UserLicense": None}])
 def test_a_user_without_profile_or_licence_is_still_a_row(profile: Any) -> None:
-    row = _row(_known(), Profile=profile)
+    row = _row(_known(), Profile=profile, ProfileId=None)
     assert (row["licence"], row["is_integration"]) == ("", False)
 
 
@@ -184,3 +222,19 @@ def test_gated_permissions_are_found_by_what_the_org_describes() -> None:
     ]
     with pytest.raises(LookupError):
         found.mask({"PermissionsModifyAllData": True})
+
+
+@pytest.mark.parametrize("hidden", PRIVILEGES)
+def test_a_description_that_hides_a_permission_of_every_org_is_not_whole(hidden: str) -> None:
+    labels = {f"Permissions{name}": name for name in PRIVILEGES}
+    assert PermissionColumns(labels).is_whole
+    del labels[f"Permissions{hidden}"]
+    assert not PermissionColumns(labels).is_whole
+
+
+def test_a_permission_is_granted_in_each_form_of_true_and_never_by_guess() -> None:
+    columns = PermissionColumns({"PermissionsModifyAllData": "Modify All Data"})
+    assert names_of(columns.mask({"PermissionsModifyAllData": "true"})) == ["ModifyAllData"]
+    assert names_of(columns.mask({"PermissionsModifyAllData": "false"})) == []
+    with pytest.raises(ValueError, match="neither true nor false"):
+        columns.mask({"PermissionsModifyAllData": None})

@@ -143,3 +143,27 @@ async def test_a_table_without_an_end_is_given_up() -> None:
     with pytest.raises(ReadError, match="has no end"):
         await _read(source)
     assert source.calls["t"] < 50
+
+
+async def test_a_table_that_hides_nearly_everything_is_not_read_to_its_end() -> None:
+    source = _instance(200)
+    honest = source.page
+
+    async def one_of_a_billion(
+        table: str, query: str, fields: str, size: int, offset: int
+    ) -> tuple[list[dict[str, Any]], int]:
+        rows, _ = await honest(table, query, fields, size, offset)
+        return rows[:1], 10**9
+
+    source.page = one_of_a_billion  # type: ignore[method-assign]
+    found, pages = await _read(source)
+    assert 0 < len(found) == source.calls["t"] < 10
+    assert pages.hidden is not None
+    assert (pages.hidden.code, pages.reported) == ("hidden_rows", 10**9)
+
+
+async def test_a_table_that_hides_fewer_rows_than_it_shows_is_read_to_its_end() -> None:
+    source = _instance(16 * PAGE_ROWS)
+    source.hidden = {sys_id(2 * number) for number in range(7 * PAGE_ROWS)}
+    found, _ = await _read(source)
+    assert len(found) == 9 * PAGE_ROWS

@@ -49,6 +49,8 @@ def test_what_a_join_could_not_read_is_absent_and_not_false() -> None:
     [
         ({"last_login_time": ""}, False, 365),
         ({"last_login_time": "soon"}, None, None),
+        ({"last_login_time": "2099-01-01 00:00:00"}, True, None),
+        ({"last_login_time": "", "sys_created_on": "2099-01-01 00:00:00"}, False, None),
         ({"sys_created_on": "?"}, True, 10),
     ],
 )

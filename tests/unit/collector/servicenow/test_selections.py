@@ -5,6 +5,7 @@ from plumbline_collector.connectors.servicenow import selections
 from plumbline_collector.connectors.servicenow.queries import (
     Either,
     Equals,
+    Is,
     IsEmpty,
     OneOf,
     Selection,
@@ -137,3 +138,20 @@ def test_lists_are_cut_where_an_address_would_grow_too_long() -> None:
     assert [each for chunk in chunks for each in chunk] == ids
     assert all(len("%2C".join(chunk)) < 6_000 for chunk in chunks)
     assert [len(chunk) for chunk in in_chunks(["a"] * 5, 2)] == [2, 2, 1]
+
+
+async def test_rows_that_all_belong_to_others_do_not_make_a_population_of_none() -> None:
+    source = FakeInstance({"t": [_row(1, "false"), _row(2, "false")]})
+    source.ignores = {"active"}
+    assert await _names(source) == []
+    with pytest.raises(ReadError, match="every instance has some") as caught:
+        await _names(source, Selection("t", "name", (Equals("active", "true"),), is_never_empty=True))
+    assert caught.value.state is DatasetState.DENIED
+
+
+@pytest.mark.parametrize(("cell", "expected"), [("true", True), ("1", True), ("0", False), ("wahr", None), ("", None)])
+def test_a_truth_value_in_another_language_tells_nothing(cell: str, expected: bool | None) -> None:
+    assert Is("active").query == "active=true"
+    assert Is("active").verdict({"active": cell}) is expected
+    assert Is("active", value=False).verdict({"active": cell}) is (None if expected is None else not expected)
+    assert Is("active").verdict({}) is None

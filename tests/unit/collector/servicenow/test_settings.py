@@ -1,5 +1,7 @@
 """Settings become typed rows: release, properties, plugins, apps, password policies, audits."""
 
+from datetime import timedelta
+
 import pytest
 from plumbline_collector.connectors.servicenow import settings, values
 from plumbline_collector.connectors.servicenow.columns import Columns, DictionaryReader
@@ -127,7 +129,33 @@ def test_a_date_that_is_none_is_not_there(cell: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cell", "expected"), [("true", True), (" TRUE ", True), ("1", True), ("false", False), ("0", False), ("", None)]
+    ("cell", "expected"),
+    [
+        ("true", True),
+        (" TRUE ", True),
+        ("1", True),
+        ("false", False),
+        ("0", False),
+        ("", None),
+        ("wahr", None),
+        ("yes", None),
+    ],
 )
 def test_a_flag_is_read_in_any_spelling(cell: str, expected: bool | None) -> None:
     assert values.flag({"a": cell}, "a") is expected
+
+
+@pytest.mark.parametrize(("ahead", "expected"), [(timedelta(hours=2), 0), (timedelta(days=2), None)])
+def test_a_past_moment_that_lies_in_the_future_is_no_moment(ahead: timedelta, expected: int | None) -> None:
+    row = {"last_seen": (NOW + ahead).strftime("%Y-%m-%d %H:%M:%S")}
+    assert values.days_since(row, "last_seen", NOW) == expected
+
+
+@pytest.mark.parametrize(("cell", "expected"), [("-3", -3), ("9" * 30, None), ("9" * 5000, None), ("1.5", None)])
+def test_a_number_that_nobody_can_mean_is_none(cell: str, expected: int | None) -> None:
+    assert values.number({"n": cell}, "n") == expected
+
+
+def test_a_build_with_an_endless_patch_is_not_taken_apart() -> None:
+    row = settings.instance({"glide.war": "glide-zurich-07-01-2025__patch" + "9" * 5000}, NOW)
+    assert (row["family"], "patch" in row) == ("zurich", False)

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
 
-from plumbline_contracts.events import DatasetSummary, MissingField, Product
+from plumbline_contracts.events import DatasetState, DatasetSummary, MissingField, Product
 
 from plumbline_collector.connectors import summaries
 from plumbline_collector.connectors.ports import ChangeMarker, CollectionReport, DatasetSink
@@ -61,6 +61,8 @@ _READERS: tuple[Reader, ...] = (
     integrations_reader.mid_servers,
 )
 """A reader is named as its dataset. What later ones need of earlier ones goes through `Run`."""
+_COUNTED = frozenset({"internal_external_users"})
+"""Datasets whose selections are counted first, so that their rows are no part of a check."""
 
 
 class ServiceNowConnector:
@@ -87,21 +89,28 @@ class ServiceNowConnector:
         return await reader.one(getattr(read, "__name__", ""), partial(read, run))
 
     async def check(self) -> list[DatasetSummary]:
-        """Try a row of every table. See `ports.Connector`."""
+        """Try the first page of every dataset, and a row of every table that is joined to one. See `ports.Connector`.
+
+        Hidden rows beyond the first page, and hidden columns, show in a collection alone.
+        """
         await self._client.authenticate()
         reader, probes = DatasetReader(self._client, SCHEMAS), Probes(self._client)
         return [await reader.one(name, partial(self._try, name, probes)) for name in READS]
 
     @staticmethod
     async def _try(name: str, probes: Probes) -> DatasetSummary:
-        missing: list[MissingField] = []
+        missing, hidden = list[MissingField](), None
         for read in READS[name]:
-            failure = await probes.failure(read.selection.table)
-            if failure is not None and not read.feeds:
-                return summaries.failed(SCHEMAS[name], failure)
-            if failure is not None:
+            is_joined = bool(read.feeds) or name in _COUNTED
+            failure = await (
+                probes.failure(read.selection.table) if is_joined else probes.failure_of_rows(read.selection)
+            )
+            if failure is not None and read.feeds:
                 missing += summaries.missing_fields(SCHEMAS[name], list(read.feeds), failure)
-        return summaries.read(SCHEMAS[name], 1, missing=missing)
+            elif failure is not None and failure.state is not DatasetState.TRUNCATED:
+                return summaries.failed(SCHEMAS[name], failure)
+            hidden = hidden or (None if read.feeds else failure)
+        return summaries.read(SCHEMAS[name], 1, missing=missing, hidden=hidden)
 
     async def latest_change(self) -> ChangeMarker:
         """Where the records of changes end now. See `watch`."""

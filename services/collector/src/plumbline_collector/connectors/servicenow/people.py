@@ -134,7 +134,7 @@ def _account(row: Mapping[str, Any], started_at: datetime) -> Row:
         "is_locked_out": flag(row, "locked_out"),
         "has_logged_in": has_logged_in,
         "age_days": created,
-        "idle_days": None if has_logged_in is None else (created if last is None else last),
+        "idle_days": None if has_logged_in is None else (last if has_logged_in else created),
     }
 
 
