@@ -28,12 +28,16 @@ BIN = Path(sys.executable).parent
 class Simulated:
     """A simulated org that answers on loopback, in a thread."""
 
-    def __init__(self, org: Org | Instance) -> None:
+    def __init__(self, org: Org | Instance, credentials: Credentials | None = None) -> None:
         self.org = org
         self.product = "salesforce" if isinstance(org, Org) else "servicenow"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        app = salesforce.app(org) if isinstance(org, Org) else servicenow.app(org)
+        app = (
+            salesforce.app(org, credentials=credentials)
+            if isinstance(org, Org)
+            else servicenow.app(org, credentials=credentials)
+        )
         self._server = uvicorn.Server(uvicorn.Config(app, port=self.port, log_config=None, lifespan="off"))
         self._thread = threading.Thread(target=self._server.run, daemon=True)
 
@@ -80,9 +84,9 @@ class Simulated:
 
 
 @contextmanager
-def simulated(org: Org | Instance) -> Iterator[Simulated]:
-    """A running simulator."""
-    running = Simulated(org)
+def simulated(org: Org | Instance, credentials: Credentials | None = None) -> Iterator[Simulated]:
+    """A running simulator that accepts these credentials, or its own."""
+    running = Simulated(org, credentials)
     running.start()
     try:
         yield running
