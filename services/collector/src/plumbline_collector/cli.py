@@ -234,6 +234,8 @@ def _print_check(report: _Check) -> None:
         return
     if rights := missing_rights(report.unread):
         console.print(reports.rights_table(rights))
+        for place in reports.places(rights):
+            console.print(f"  grant: {place}", markup=False, highlight=False)
     if others := [line for line in report.unread if not line.permission]:
         console.print(reports.others_table(others))
     console.print(reports.cost_sentence(report.unread), highlight=False)

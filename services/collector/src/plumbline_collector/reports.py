@@ -12,7 +12,7 @@ from plumbline_collector.forecast import Forecast
 from plumbline_collector.rights import MissingRight, Unread, points_of
 
 WIDTH_ELSEWHERE = 160
-CONTROLS_SHOWN = 4
+CONTROLS_SHOWN = 8
 
 
 def console() -> Console:
@@ -28,11 +28,24 @@ def _some(controls: Sequence[str]) -> str:
 
 def rights_table(rights: Sequence[MissingRight]) -> Table:
     """The permissions to grant and what each costs while it is missing."""
-    table = Table("grant", "where", "then readable", "controls", "points", title_justify="left")
+    table = Table("grant", "then readable", "controls", "points")
     for right in rights:
-        names = "\n".join(right.unread)
-        table.add_row(right.permission, right.remedy, names, _some(right.controls), f"{right.points:g}")
+        table.add_row(right.permission, "\n".join(right.unread), _some(right.controls), f"{right.points:g}")
     return table
+
+
+def places(rights: Sequence[MissingRight]) -> list[str]:
+    """Where to grant them, each way once: rights that differ in their name alone are granted in the same place."""
+    ways: dict[str, list[str]] = {}
+    for right in rights:
+        name = right.permission.removeprefix("read ACL on ")
+        ways.setdefault(right.remedy.replace(name, "…"), []).append(right.permission)
+    return [
+        (right.remedy if len(names) == 1 else f"{way}, for each")
+        for way, names in ways.items()
+        for right in rights
+        if right.permission == names[0]
+    ]
 
 
 def others_table(lines: Sequence[Unread]) -> Table:

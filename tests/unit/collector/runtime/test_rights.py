@@ -63,7 +63,7 @@ def test_the_table_names_right_place_datasets_controls_and_points() -> None:
     console = Console(width=160, record=True, file=StringIO())
     console.print(reports.rights_table(rights.missing_rights(found)))
     text = console.export_text()
-    for expected in ("View Setup", "Setup > tick it", "users", "certificates", "C-1, C-2, C-3", "13"):
+    for expected in ("View Setup", "users", "certificates", "C-1, C-2, C-3", "13"):
         assert expected in text
 
 
@@ -75,3 +75,14 @@ def test_only_what_some_control_needs_and_might_be_read_keeps_an_instance_from_b
     assert rights.blocking(found("users", DatasetState.ERROR))
     assert not rights.blocking(found("users", DatasetState.NOT_LICENSED))
     assert not rights.blocking(found("organization", DatasetState.DENIED))
+
+
+def test_the_place_to_grant_rights_in_is_said_once_for_all_that_are_granted_alike() -> None:
+    def right(permission: str, remedy: str) -> rights.MissingRight:
+        return rights.MissingRight(permission, remedy, ["x"], [], 0)
+
+    acls = [right(f"read ACL on {table}", f"ACL > New: {table} and {table}.*") for table in ("sys_user", "sys_public")]
+    assert reports.places([*acls, right("View Setup", "Setup > tick View Setup")]) == [
+        "ACL > New: … and ….*, for each",
+        "Setup > tick View Setup",
+    ]
