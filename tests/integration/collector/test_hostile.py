@@ -138,3 +138,24 @@ async def test_an_org_that_fails_again_and_again_is_left_alone(tmp_path: Path) -
         spooled = await _collect(url, tmp_path, keep_unread=True)
     assert {summary.state for summary in spooled.completed.datasets} == {DatasetState.ERROR}
     assert len([path for path in asked if not path.endswith("/token")]) == FAILURES_IN_A_ROW * ATTEMPTS
+
+
+async def test_a_token_that_fits_no_header_is_refused_without_being_quoted(tmp_path: Path) -> None:
+    def answers(path: str, _: bytes) -> tuple[int, dict[str, str], bytes]:
+        return 200, {}, json.dumps({"access_token": "unseen-token\nSet-Cookie: x"}).encode()
+
+    with _server(answers) as (url, _), pytest.raises(UnreachableError, match="no header can carry") as caught:
+        await _collect(url, tmp_path)
+    assert "unseen" not in str(caught.value)
+
+
+async def test_datasets_that_fail_one_after_the_other_end_the_asking(tmp_path: Path) -> None:
+    """Each answer is well-formed and none is what was asked for."""
+
+    def answers(path: str, _: bytes) -> tuple[int, dict[str, str], bytes]:
+        return 200, {}, TOKEN if path.endswith("/token") else b'{"hello": "there"}'
+
+    with _server(answers) as (url, asked):
+        spooled = await _collect(url, tmp_path, keep_unread=True)
+    assert {summary.state for summary in spooled.completed.datasets} == {DatasetState.ERROR}
+    assert len(asked) < 20

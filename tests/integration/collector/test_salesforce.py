@@ -15,7 +15,8 @@ from plumbline_contracts.datasets import datasets
 from plumbline_contracts.events import DatasetState, DatasetSummary, Product
 from plumbline_simulators.salesforce.entity import Entity, listed
 from plumbline_simulators.salesforce.org import Org
-from plumbline_simulators.salesforce.people import CALLER, user_id
+from plumbline_simulators.salesforce.people import user_id
+from plumbline_simulators.salesforce.shape import CALLER
 
 from tests.integration.collector.sink import Rows
 from tests.integration.parts import Simulated, simulated
@@ -156,10 +157,17 @@ async def _check(org: Simulated, secret: Path) -> dict[str, DatasetSummary]:
 
 
 async def test_a_check_says_what_a_collection_would(secret: Path) -> None:
-    for options in ({}, {"seed": "restricted"}, {"hidden_columns": frozenset({"Certificate.KeySize"})}):
+    for options in (
+        {},
+        {"seed": "restricted"},
+        {"hidden_columns": frozenset({"Certificate.KeySize"})},
+        {"rights": frozenset({"PermissionsApiEnabled"})},
+        {"rights": frozenset({"PermissionsApiEnabled", "PermissionsViewSetup"})},
+    ):
         with simulated(Org(**options)) as org:
             checked, (read, _, _) = await _check(org, secret), await _collect(org, secret)
         assert {name: each.state for name, each in checked.items()} == {name: each.state for name, each in read.items()}
+        del checked["collector_permissions"], read["collector_permissions"]
         for name, each in checked.items():
             wanted = {missing.field for missing in read[name].missing_fields if missing.error.code != "no_value"}
             assert {missing.field for missing in each.missing_fields} == wanted, name
@@ -201,6 +209,14 @@ async def test_ages_are_counted_from_the_snapshots_start(secret: Path) -> None:
                 await connector.collect(rows, start)
             ages.append({str(row["id"]): row["age_days"] for row in rows.found["users"]})
     assert all(int(str(ages[1][name])) - int(str(age)) == 10 for name, age in ages[0].items())
+
+
+async def test_an_org_that_asks_for_an_hour_is_not_asked_by_every_dataset(secret: Path) -> None:
+    with simulated(Org()) as org:
+        org.fail({"kind": "429", "match": "query", "retry_after": 3000})
+        found, _, _ = await _collect(org, secret)
+    assert all(each.state is DatasetState.ERROR for name, each in found.items() if name != "permission_catalogue")
+    assert sum(each.calls or 0 for each in found.values()) <= 10
 
 
 class Hiding(Org):
@@ -256,3 +272,22 @@ async def test_a_guest_of_a_hidden_profile_is_not_counted_as_harmless(secret: Pa
     with simulated(_hiding({"PermissionSet": everything - guests})) as served:
         _, rows, _ = await _collect(served, secret)
     assert "guest_users_with_api_access" not in rows.found["guest_access"][0]
+
+
+class OddProfiles(Org):
+    """An org whose profiles hold a number where their login ranges should be."""
+
+    def object(self, name: str, *, tooling: bool = False) -> Entity | None:
+        found = super().object(name, tooling=tooling)
+        if found is None or (name, tooling) != ("Profile", True):
+            return found
+        odd = [{**row, "Metadata": {"loginIpRanges": 7}} for row in found.rows()]
+        return listed(found.name, found.columns, odd, found.key)
+
+
+async def test_a_profile_that_is_not_as_documented_costs_its_fields_alone(secret: Path) -> None:
+    with simulated(OddProfiles()) as org:
+        found, _, _ = await _collect(org, secret)
+    missing = {each.field: each.state for each in found["profiles"].missing_fields}
+    assert missing["has_login_ip_ranges"] is DatasetState.ERROR
+    assert found["users"].state is DatasetState.OK

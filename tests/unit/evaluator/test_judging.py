@@ -157,3 +157,15 @@ def test_an_invalid_parameter_never_becomes_the_default() -> None:
     assert results["SF-ID-45"].reason is UnknownReason.INVALID_PARAMETER
     assert "below the minimum" in results["SF-ID-45"].explanation
     assert results["SF-ID-46"].outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize("states", [[True, False], [False, True], [True, False, True]])
+def test_of_rows_with_one_name_the_worst_decides_whatever_their_order(states: list[bool]) -> None:
+    evaluation = Evaluation(CATALOGUE.plans[Product.SERVICENOW], CATALOGUE.digests, {})
+    plugin = {"id": "com.glide.role_management", "name": "Role Management", "version": "1"}
+    evaluation.take("plugins", [{**plugin, "is_active": state} for state in states])
+    results = {
+        item.control_id: item for item in evaluation.conclude([_summary("plugins")]) if isinstance(item, ControlResult)
+    }
+    assert results["SNOW-ACL-03"].outcome is Outcome.FAIL
+    assert "2 rows that differ" in results["SNOW-ACL-03"].explanation

@@ -203,7 +203,8 @@ async def _check_all(chosen: list[Connection]) -> list[_Check]:
 
 async def _check(connection: Connection) -> _Check:
     try:
-        async with open_connector(connection, CallBudget(connection.api_share)) as connector:
+        budget = CallBudget(connection.api_share)
+        async with open_connector(connection, budget, is_lenient=True) as connector:
             found = await connector.check()
     except CollectorError as error:
         return _Check(connection, problem=str(error))

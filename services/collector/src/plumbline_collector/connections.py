@@ -97,7 +97,7 @@ class SecretReference(Entry):
             if not text:
                 raise SecretError(f"the secret file {self.file} is empty")
             return SecretStr(text)
-        text = os.environ.get(self.env or "", "")
+        text = os.environ.get(self.env or "", "").strip()
         if not text:
             raise SecretError(f"the environment variable {self.env}, which holds a secret, is not set")
         return SecretStr(text)

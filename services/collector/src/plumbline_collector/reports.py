@@ -61,7 +61,7 @@ def cost_sentence(lines: Sequence[Unread]) -> str:
     controls = sorted({control for line in lines for control in line.controls})
     if not controls:
         return "No control of the catalogue needs them."
-    return f"{len(controls)} controls worth {points_of(controls):g} points are not judged without them."
+    return f"{len(controls)} controls worth {points_of(controls):g} points need what is not readable."
 
 
 def plan_table(forecasts: Sequence[Forecast]) -> Table:

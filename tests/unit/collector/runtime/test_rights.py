@@ -54,7 +54,7 @@ def test_what_no_permission_mends_is_no_right() -> None:
     broken = DENIED.model_copy(update={"permission": None, "remedy": None})
     found = rights.unread(Product.SALESFORCE, [_summary("users", broken)])
     assert rights.missing_rights(found) == []
-    assert reports.cost_sentence(found) == "2 controls worth 11 points are not judged without them."
+    assert reports.cost_sentence(found) == "2 controls worth 11 points need what is not readable."
     assert reports.cost_sentence([]) == "No control of the catalogue needs them."
 
 

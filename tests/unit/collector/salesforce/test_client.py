@@ -193,10 +193,22 @@ async def test_a_token_that_no_header_can_carry_is_refused_and_not_quoted(token:
 @pytest.mark.parametrize("usage", [f"api-usage={'9' * 5000}/100", f"api-usage=1/{'9' * 5000}", "api-usage=\u0664/5"])
 def test_a_limit_header_that_is_no_number_says_nothing(usage: str) -> None:
     client = _client({})
-    assert client._refusal(Answer(200, httpx.Headers({"sforce-limit-info": usage.encode()}), b"{}")) is None
+    assert client._refusal(Answer(200, httpx.Headers({b"sforce-limit-info": usage.encode()}), b"{}")) is None
     assert client.budget.left is None
 
 
 async def test_a_version_of_many_digits_is_no_version() -> None:
     with pytest.raises(ReadError, match="does not list its API versions"):
         await _client([{"version": f"{'9' * 400}.0"}]).served_versions()
+
+
+async def test_a_token_error_of_another_product_names_the_url() -> None:
+    client = _client({"error": {"message": "Method not allowed", "detail": None}, "status": "failure"}, status=405)
+    with pytest.raises(UnreachableError, match=r"is no Salesforce; is https://contoso\.my\.salesforce\.com"):
+        await client._login_headers()
+
+
+@pytest.mark.parametrize("total", [-1, True, 1.0, "1", None])
+def test_a_total_that_is_no_count_is_no_result(total: Any) -> None:
+    with pytest.raises(ReadError, match="no query result"):
+        SalesforceClient._page({"totalSize": total, "done": True, "records": []})

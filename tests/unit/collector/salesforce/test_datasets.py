@@ -111,6 +111,13 @@ def test_logins_are_added_up_and_an_unknown_status_counts_against() -> None:
     assert found == {"logins": 20, "modern_tls_logins": 8, "modern_tls_percent": 80.0, "weak_flow_logins": 5}
 
 
+def test_logins_of_unknown_protocol_are_no_share_of_modern_ones() -> None:
+    totals = LoginTotals()
+    totals.add(_row("login_activity", {"TlsProtocol": "Unbekannt", "Status": "Success", "counted": 4}))
+    assert totals.document() == {"logins": 4, "modern_tls_logins": 0}
+    assert LoginTotals().document() == {"logins": 0, "modern_tls_logins": 0, "weak_flow_logins": 0}
+
+
 def test_totals_of_withheld_columns_are_absent() -> None:
     totals = LoginTotals()
     totals.add(_row("login_activity", {"LoginType": "x", "counted": 4}))

@@ -1,7 +1,8 @@
 """What may be concluded from what the caller holds; an ambiguous refusal stays a refusal."""
 
 import pytest
-from plumbline_collector.connectors.salesforce.rights import BASE, LABELS, Rights, hidden_field
+from plumbline_collector.connectors import summaries
+from plumbline_collector.connectors.salesforce.rights import BASE, LABELS, MORE_THAN_READING, Rights, hidden_field
 from plumbline_collector.connectors.salesforce.run import SCHEMAS
 from plumbline_collector.errors import ReadError
 from plumbline_contracts.events import DatasetState
@@ -94,3 +95,25 @@ def test_what_is_empty_is_doubted_while_the_permissions_are_not_known() -> None:
     assert found is not None
     assert found.code == "visibility_unknown"
     assert Rights().lacking("View Setup and Configuration", "rows of RemoteProxy") is None
+
+
+def test_nobody_is_told_to_grant_what_is_held() -> None:
+    failed = summaries.failed(SCHEMAS["transaction_security_policies"], UNKNOWN)
+    lacking, holding = _rights("ViewAllUsers").advised(failed), _rights("ViewSetup").advised(failed)
+    assert lacking == failed
+    assert holding.error is not None
+    assert (holding.state, holding.error.permission, holding.error.remedy) == (DatasetState.DENIED, None, None)
+    assert "View Setup and Configuration is held" in holding.error.message
+
+
+@pytest.mark.parametrize("dataset", ["session_activity", "public_links", "oauth_tokens", "tenant_secrets"])
+def test_advice_says_what_a_dangerous_permission_allows_besides(dataset: str) -> None:
+    advised = _rights("ViewSetup").advised(summaries.failed(SCHEMAS[dataset], UNKNOWN)).error
+    assert advised is not None
+    assert f"its holder can also {MORE_THAN_READING[advised.permission or '']}" in (advised.remedy or "")
+
+
+def test_advice_about_a_field_is_as_careful() -> None:
+    missing = summaries.missing_fields(SCHEMAS["users"], ["has_mfa_method"], UNKNOWN)
+    advised = _rights("ViewSetup").advised(summaries.read(SCHEMAS["users"], 1, missing=missing))
+    assert "verification methods of users, so leave it out" in (advised.missing_fields[0].error.remedy or "")

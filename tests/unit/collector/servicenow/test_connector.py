@@ -1,6 +1,7 @@
 """A whole collection from an instance in memory: states, joins, calls."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from plumbline_collector.connectors.ports import CollectionReport
@@ -326,11 +327,11 @@ async def test_rows_whose_user_is_blanked_are_no_rows_of_nobody(table: str) -> N
 
     async def blanked(
         name: str, query: str, fields: str, size: int, offset: int
-    ) -> tuple[list[dict[str, str]], int | None]:
+    ) -> tuple[list[dict[str, Any]], int | None]:
         rows, total = await honest(name, query, fields, size, offset)
         return [{**row, "user": ""} if name == table and row["sys_id"] == sys_id(70) else row for row in rows], total
 
-    instance.page = blanked  # type: ignore[method-assign]
+    instance.page = blanked  # type: ignore[method-assign, assignment]
     found, _, _ = await _collect(instance)
     unknown = {"sys_user_has_role": "is_admin", "user_multifactor_auth": "has_mfa_method"}[table]
     assert _missing(found["users"])[unknown] == f"read ACL on {table}"

@@ -1,14 +1,19 @@
 """What an answer that is not the one asked for means, and which setting to change."""
 
+import json
+from collections.abc import Mapping
+
 import httpx
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from plumbline_collector.budget import CallBudget
 from plumbline_collector.connections import Connection
 from plumbline_collector.connectors.saas_client import Answer, TransientError
 from plumbline_collector.connectors.servicenow import login, refusals
-from plumbline_collector.errors import CredentialsError, ReadError
+from plumbline_collector.connectors.servicenow.client import ServiceNowClient
+from plumbline_collector.errors import CredentialsError, ReadError, UnreachableError
 from plumbline_contracts.events import DatasetState
 
 JSON = {"content-type": "application/json;charset=UTF-8"}
@@ -153,3 +158,52 @@ def test_each_grant_sends_its_own_form(monkeypatch: pytest.MonkeyPatch) -> None:
     assert login.token_form(_connection("client_credentials"))["grant_type"] == "client_credentials"
     with pytest.raises(CredentialsError, match="does not know the method"):
         login.token_form(_connection("basic"))
+
+
+class _Endpoint(ServiceNowClient):
+    """A client whose token endpoint gives out one token."""
+
+    token = ""
+
+    async def post_token(self, form: Mapping[str, str]) -> Answer:
+        return _answer(200, json.dumps({"access_token": self.token}).encode())
+
+
+@pytest.mark.parametrize("secret", ["k3y-of-ours\nX-Header: y", "k3y of ours", "k3y-of-\u00fcs"])
+@pytest.mark.parametrize("method", ["api_key", "client_credentials"])
+async def test_a_secret_that_no_header_carries_is_refused_before_it_is_quoted(
+    method: str, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SNOW_TEST_SECRET", secret)
+    client = _Endpoint(_connection(method), CallBudget(1.0))
+    client.token = secret
+    with pytest.raises(CredentialsError, match="which no header carries") as caught:
+        await client.authenticate()
+    await client.close()
+    assert "k3y" not in str(caught.value)
+
+
+class _Elsewhere(ServiceNowClient):
+    """A client of an address where everything is answered with HTTP 404."""
+
+    body = b""
+
+    async def _send(self, method: str, url: str, **_: object) -> Answer:
+        return _answer(404, self.body)
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html>Not Found</html>", b'[{"errorCode": "NOT_FOUND"}]', b'{"error": "not_found"}']
+)
+async def test_an_address_of_something_else_is_named_as_the_cause(body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SNOW_TEST_SECRET", "s3cret")
+    client = _Elsewhere(_connection("basic"), CallBudget(1.0), is_lenient=True)
+    client.body = body
+    with pytest.raises(UnreachableError, match="is it the instance's address"):
+        await client.page("sys_user", "", "sys_id", 1, 0)
+    await client.close()
+    tokens = _Elsewhere(_connection("client_credentials"), CallBudget(1.0))
+    tokens.body = body
+    with pytest.raises(UnreachableError, match="is it the instance's address"):
+        await tokens.authenticate()
+    await tokens.close()

@@ -6,10 +6,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 from plumbline_contracts.datasets import DatasetSchema
-from plumbline_contracts.events import DatasetSummary
+from plumbline_contracts.events import DatasetState, DatasetSummary
 from prometheus_client import Counter
 
 from plumbline_collector.connectors import summaries
+from plumbline_collector.connectors.patience import FAILURES_IN_A_ROW
 from plumbline_collector.connectors.saas_client import SaasClient, Usage, usage_here
 from plumbline_collector.errors import ReadError
 
@@ -37,6 +38,7 @@ class DatasetReader:
 
     def __init__(self, client: SaasClient, schemas: Mapping[str, DatasetSchema]) -> None:
         self._client, self._schemas = client, schemas
+        self._errors_in_a_row = 0
 
     async def one(self, name: str, read: Callable[[], Awaitable[DatasetSummary]]) -> DatasetSummary:
         """Read one dataset. `read` may raise ReadError; anything else concerns the whole connection and passes."""
@@ -58,7 +60,17 @@ class DatasetReader:
         finally:
             usage_here.reset(outer)
         seconds = time.monotonic() - began
+        self._require_answers(found[0], usage)
         return [self._costed(found[0], usage, seconds), *(self._costed(each, Usage(), 0.0) for each in found[1:])]
+
+    def _require_answers(self, summary: DatasetSummary, usage: Usage) -> None:
+        """Ask for nothing more when one dataset after the other fails, whatever each answer looked like by itself."""
+        if summary.state is not DatasetState.ERROR:
+            self._errors_in_a_row = 0
+        elif usage.calls and summary.error:
+            self._errors_in_a_row += 1
+            if self._errors_in_a_row >= FAILURES_IN_A_ROW:
+                self._client.give_up(f"{FAILURES_IN_A_ROW} datasets in a row failed, the last: {summary.error.message}")
 
     async def together(self, readings: Sequence[Reading]) -> list[DatasetSummary]:
         """Run readings that do not need one another, a few at a time; their summaries in the given order.

@@ -314,8 +314,12 @@ class SaasClient(ABC):
             raise BrokenAnswerError(DatasetState.ERROR, "timeout", f"no whole answer within {seconds:.0f} s") from error
         except ReadError as error:
             raise BrokenAnswerError(error.state, error.code, error.message) from error
+        except httpx.LocalProtocolError:
+            # Its text quotes the header, and with it the secret.
+            message = "the login holds a character that no HTTP header may hold, such as a line end"
+            raise CredentialsError(f"{self.connection.label}: {message}; write the secret again") from None
         except httpx.RequestError as error:
-            raise TransientError(f"{type(error).__name__}: {error or 'connection lost'}", code="transport") from error
+            raise TransientError(_lost(error), code="transport") from error
         for usage in self._usages():
             usage.bytes += len(body)
         safe = bodies.without(_sent_secrets(headers, data), body)
@@ -372,12 +376,23 @@ def _sent_secrets(headers: Mapping[str, str] | None, data: Mapping[str, str] | N
             yield value
 
 
+def _lost(error: httpx.RequestError) -> str:
+    """What happened to a request that got no answer, and what to look at."""
+    text = str(error) or "connection lost"
+    hint = ""
+    if "certificate" in text.lower():
+        hint = "; check the host in url, and for a certificate authority of your own set SSL_CERT_FILE"
+    elif isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        hint = "; check url, and whether this machine may reach it"
+    return f"{type(error).__name__}: {text}{hint}"
+
+
 def _transient(answer: Answer) -> Exception:
     seconds = _seconds_to_wait(answer.headers.get("retry-after", ""))
     code = f"http_{answer.status}"
     if seconds is not None and seconds > LONGEST_WAIT_SECONDS:
         message = f"the product asks to wait {seconds:.0f} s (HTTP {answer.status}); it is asked again next time"
-        return ReadError(DatasetState.ERROR, code, message)
+        return BrokenAnswerError(DatasetState.ERROR, code, message)
     return TransientError(f"HTTP {answer.status}", code=code, retry_after=seconds)
 
 

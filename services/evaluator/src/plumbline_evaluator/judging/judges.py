@@ -156,18 +156,22 @@ def _absent(outcome: Outcome, found: str, expected: str) -> Verdict:
 
 
 class SingleJudge(Judge):
-    """Judges one row: a document, or the row that a key selects."""
+    """Judges one row: a document, or the row that a key selects. Of several that differ, the worst decides."""
 
     def __init__(self, leaf: Leaf, params: Params) -> None:
         super().__init__(leaf, params)
         self._row: Row | None = None
+        self._others: list[Row] = []
 
     def take(self, row: Row) -> None:
-        """Take a row of the dataset; the one that is selected is kept."""
+        """Take a row of the dataset; what is selected is kept, each row once."""
         check = self.leaf.check
         if isinstance(check, RowCheck) and not self._is_selected(check, row):
             return
-        self._row = row
+        if self._row is None:
+            self._row = row
+        elif row != self._row and row not in self._others and len(self._others) < MOST_TWINS:
+            self._others.append(row)
 
     def _is_selected(self, check: RowCheck, row: Row) -> bool:
         entity = self.leaf.dataset.entity
@@ -207,12 +211,31 @@ class SingleJudge(Judge):
                 if summary.state is DatasetState.TRUNCATED
                 else _absent(check.absent, f"found no {self._what()}", self.expected)
             )
+        return self._worst() if self._others else self._judge_row(self._row)
+
+    def _worst(self) -> Verdict:
+        """The verdict on the row that decides: one that fails, else one that cannot be judged, else the lowest."""
+        assert self._row is not None
+        rows = [self._row, *self._others]
+        verdicts = [self._judge_row(row) for row in rows]
+        place = min(range(len(rows)), key=lambda at: (_SEVERITY.get(verdicts[at].outcome, 2), verdicts[at].share))
+        verdict = self._judge_row(rows[place])
+        found = f"{len(rows)} rows that differ are named so; the worst decides. "
+        return replace(verdict, explanation=found + verdict.explanation)
+
+    def _judge_row(self, row: Row) -> Verdict:
+        self._row = row
         data = self._values(self.leaf.passes, *(band for band, _ in self.leaf.partial))
         unusable = FieldReader(self.leaf.dataset, self.named_fields).read(self._row, data)
         if unusable:
             text = f"{self._what()} was read without a usable {', '.join(unusable)}."
             return Verdict(Outcome.UNKNOWN, text, reason=UnknownReason.MISSING_FIELD)
         return judge_values(self.leaf, self.leaf.language.activation(data), self._found(), self.expected)
+
+
+MOST_TWINS = 20
+"""How many further rows of one name are kept, if they differ."""
+_SEVERITY = {Outcome.FAIL: 0, Outcome.UNKNOWN: 1}
 
 
 def judge_values(leaf: Leaf, activation: Any, found: str, expected: str) -> Verdict:  # noqa: ANN401 - CEL's object

@@ -48,6 +48,11 @@ class SalesforceClient(SaasClient):
         self._refuse_login_host()
         answer = await self.post_token(self._grant())
         document = self._token_document(answer)
+        if not isinstance(document.get("error", ""), str | None):
+            raise UnreachableError(
+                f"{self.connection.label}: what answers the token request with HTTP {answer.status} is no Salesforce; "
+                f"is {self.base} the org's My Domain URL?"
+            )
         code = str(document.get("error") or "")
         if code in token_errors.LIMITS:
             raise UnreachableError(
@@ -225,9 +230,11 @@ class SalesforceClient(SaasClient):
     @staticmethod
     def _page(document: Any) -> Record:  # noqa: ANN401
         records = document.get("records") if isinstance(document, dict) else None
+        total = document.get("totalSize") if isinstance(document, dict) else None
         is_result = (
             isinstance(records, list)
-            and isinstance(document.get("totalSize"), int)
+            and type(total) is int
+            and total >= 0
             and all(isinstance(record, dict) for record in records)
         )
         if not is_result:

@@ -51,9 +51,10 @@ class LoginTotals:
         self._weak += size if row.get("is_weak_flow") is True and row.get("is_successful") is not False else 0
 
     def document(self) -> Row:
-        """The `login_statistics` document."""
+        """The `login_statistics` document. Without a login of known protocol there is no share, not even a full one."""
         row: Row = {"logins": self._logins}
         if self._has_tls:
-            share = 100.0 * self._modern / self._known_tls if self._known_tls else 100.0
-            row |= {"modern_tls_logins": self._modern, "modern_tls_percent": share}
+            row["modern_tls_logins"] = self._modern
+            if self._known_tls:
+                row["modern_tls_percent"] = 100.0 * self._modern / self._known_tls
         return {**row, "weak_flow_logins": self._weak} if self._has_flows else row

@@ -175,7 +175,7 @@ class People:
             metadata = (await self._run.objects.only_record(selection)).get("Metadata")
             if not isinstance(metadata, dict):
                 raise ReadError(DatasetState.DENIED, "no_metadata", "the org shows a profile without its content")
-            ranges[profile_id] = _login_limits(metadata)
+            (ranges[profile_id],) = typed(_login_limits, [metadata])
         if len(wanted) <= MOST_PROFILES:
             return None
         message = f"login ranges of {MOST_PROFILES} of {len(wanted)} privileged profiles were read"

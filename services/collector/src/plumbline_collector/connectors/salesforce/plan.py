@@ -72,7 +72,7 @@ class SalesforceConnector:
         found += await self._reader.together(self._independent(run, entries))
         found += await self._reader.together(self._dependent(run, people))
         places = {name: place for place, name in enumerate(SCHEMAS)}
-        return sorted(found, key=lambda summary: places[summary.name])
+        return sorted(map(run.rights.advised, found), key=lambda summary: places[summary.name])
 
     async def _choose_version(self) -> None:
         """An org that does not say what it serves is asked in the default version."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from plumbline_contracts.events import DatasetError, DatasetState, MissingField, Row
+from plumbline_contracts.events import DatasetError, DatasetState, DatasetSummary, MissingField, Row
 
 from plumbline_collector.connectors.salesforce.permissions import PREFIX
 from plumbline_collector.errors import ReadError
@@ -24,6 +24,15 @@ LABELS = {
 """API name to label of every permission that a dataset needs, or that shows more of it."""
 BASE = {"ViewSetup": "has_view_setup", "ViewAllUsers": "has_view_all_users", "ViewHealthCheck": "has_view_health_check"}
 """The permissions without which little can be judged, to the field that says whether the user holds it."""
+MORE_THAN_READING = {
+    "Customize Application": "change the org's configuration",
+    "Manage Encryption Keys": "rotate and destroy encryption keys",
+    "Manage Multi-Factor Authentication in API": "add and remove the verification methods of users",
+    "Manage Users": "create users and change the rights of all",
+    "View All Data": "read every record of the org",
+}
+"""Permissions that let their holder do more than read the configuration, to what that is."""
+_NAMES = {label: name for name, label in LABELS.items()}
 _UNKNOWN_OBJECT = "INVALID_TYPE"
 _LICENSED_BY = {"tenant_secrets": "ManageEncryptionKeys", "event_log_types": "ViewEventLogFiles"}
 """Datasets of licensed objects, to the one permission that is all they need."""
@@ -67,7 +76,7 @@ class Rights:
 
         None when it is held or is none of `LABELS`. What is empty is doubted also while the permissions are not known.
         """
-        name = next((name for name, label in LABELS.items() if label == permission), None)
+        name = _NAMES.get(permission)
         if name in self.missing or (name and is_empty and self.held is None):
             return self.hidden((name,), what)
         return None
@@ -84,6 +93,29 @@ class Rights:
             message = f"the user holds {LABELS[needed]} and the org does not know the object: it is not licensed"
             return ReadError(DatasetState.NOT_LICENSED, failure.code, message)
         return failure
+
+    def advised(self, summary: DatasetSummary) -> DatasetSummary:
+        """The summary with advice that is true and safe.
+
+        It tells nobody to grant what the user holds already, and says what a dangerous permission allows besides.
+        """
+        changes: dict[str, Any] = {
+            "missing_fields": [
+                each.model_copy(update={"error": self._advised(each.error, each.state)})
+                for each in summary.missing_fields
+            ]
+        }
+        changes["error"] = summary.error and self._advised(summary.error, summary.state)
+        return summary.model_copy(update=changes)
+
+    def _advised(self, error: DatasetError, state: DatasetState) -> DatasetError:
+        if not self.held or _NAMES.get(error.permission or "") not in self.held:
+            danger = MORE_THAN_READING.get(error.permission or "")
+            warning = f"; its holder can also {danger}, so leave it out unless what it opens is worth that"
+            return error.model_copy(update={"remedy": f"{error.remedy}{warning}"}) if danger else error
+        why = f" ({error.permission} is held: the feature may be off, or another right is needed)"
+        message = error.message + (why if state is DatasetState.DENIED else "")
+        return error.model_copy(update={"permission": None, "remedy": None, "message": message})
 
     def missing_base(self) -> list[MissingField]:
         """The base permissions that the user lacks, each as a field that says so."""

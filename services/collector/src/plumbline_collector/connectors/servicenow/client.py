@@ -34,6 +34,8 @@ class ServiceNowClient(SaasClient):
         if isinstance(auth, ApiKey):
             return {"x-sn-apikey": self._fit_for_header(auth.key.read().get_secret_value(), "API key")}
         answer = await self.post_token(login.token_form(self.connection))
+        if answer.status in (404, 405):
+            raise self._elsewhere(answer)
         try:
             document = answer.json()
         except ReadError as error:
@@ -64,7 +66,13 @@ class ServiceNowClient(SaasClient):
     def _refusal(self, answer: Answer) -> Exception | None:
         if answer.status == 401:
             return CredentialsError(f"{self.connection.label}: {self._refused_login(answer)}")
+        if answer.status == 404 and not refusals.is_from_instance(answer):
+            return self._elsewhere(answer)
         return refusals.refusal(answer)
+
+    def _elsewhere(self, answer: Answer) -> UnreachableError:
+        found = f"{self.connection.url} answers HTTP {answer.status}, as no ServiceNow instance does"
+        return UnreachableError(f"{self.connection.label}: {found}; is it the instance's address?")
 
     def _refused_login(self, answer: Answer) -> str:
         needs_code = answer.headers.get("x-mfa_token", "").lower() == "invalid"

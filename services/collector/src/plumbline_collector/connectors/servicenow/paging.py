@@ -71,7 +71,7 @@ class TableRows:
                     raise
                 continue
             self._account(rows, total)
-            at_end = self._is_end(rows, total) or self._trimmed > max(MOST_HIDDEN, self.count)
+            at_end = self._is_end(rows, total) or self._is_mostly_hidden(rows)
             fresh = self._fresh(rows)
             if not at_end:
                 self._move_on(rows, fresh)
@@ -108,6 +108,9 @@ class TableRows:
         if total is None or self._is_total_wrong:
             return not rows
         return self._offset + self._size >= total
+
+    def _is_mostly_hidden(self, rows: list[TableRow]) -> bool:
+        return self._trimmed > max(MOST_HIDDEN, self.count + len(rows))
 
     def _account(self, rows: list[TableRow], total: int | None) -> None:
         """Compare a page with the total that came along. Raises ReadError when the table has no end."""

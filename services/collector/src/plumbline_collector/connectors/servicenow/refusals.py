@@ -64,6 +64,15 @@ def impostor(answer: Answer) -> str | None:
     return None
 
 
+def is_from_instance(answer: Answer) -> bool:
+    """Whether an error has the form in which the REST API of an instance says it."""
+    try:
+        document = answer.json()
+    except ReadError:
+        return False
+    return isinstance(document, dict) and isinstance(document.get("error"), dict)
+
+
 def error_text(answer: Answer) -> tuple[str, str | None]:
     """Message and detail of an error, each fit to be shown."""
     try:

@@ -10,7 +10,7 @@ _FAMILIES = (
 FAMILY_RANKS = {family: rank for rank, family in enumerate(_FAMILIES, start=20)}
 _BUILD = re.compile(
     r"(?:glide-)?(?P<family>[a-z]+)-\d{2}-\d{2}-\d{4}"
-    r"(?:__patch(?P<patch>\d{1,4})(?:-hotfix(?P<hotfix>\d{1,4})[a-z]?)?(?:-(?P<date>\d{2}-\d{2}-\d{4}))?)?"
+    r"(?:__patch(?P<patch>\d{1,4})(?!\d)(?:-hotfix(?P<hotfix>\d{1,4})(?!\d)[a-z]?)?(?:-(?P<date>\d{2}-\d{2}-\d{4}))?)?"
 )
 
 
