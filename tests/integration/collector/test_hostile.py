@@ -16,8 +16,10 @@ from plumbline_collector.connectors.patience import FAILURES_IN_A_ROW
 from plumbline_collector.connectors.saas_client import ATTEMPTS
 from plumbline_collector.errors import CredentialsError, UnreachableError
 from plumbline_contracts.events import DatasetState, RequestReason
+from plumbline_simulators.credentials import Credentials
+from plumbline_simulators.salesforce.org import Org
 
-from tests.integration.parts import write_connections
+from tests.integration.parts import simulated, write_connections
 
 SECRET = "unseen-hunter2 & co"
 TOKEN = json.dumps({"access_token": "a-token-of-theirs"}).encode()
@@ -57,9 +59,10 @@ def _server(answers: Answers) -> Iterator[tuple[str, list[str]]]:
         thread.join(10)
 
 
-async def _collect(url: str, folder: Path, **changes: Any) -> Spooled:
-    (folder / "secret").write_text(SECRET)
-    auth = {"method": "client_credentials", "client_id": "cid", "client_secret": {"file": "secret"}}
+async def _collect(url: str, folder: Path, *, is_simulated: bool = False, **changes: Any) -> Spooled:
+    (folder / "secret").write_text(Credentials.client_secret if is_simulated else SECRET)
+    client_id = Credentials.client_id if is_simulated else "cid"
+    auth = {"method": "client_credentials", "client_id": client_id, "client_secret": {"file": "secret"}}
     entry = {
         "tenant": "t", "instance": "i", "product": "salesforce", "url": url, "auth": auth,
         "allow_http": True, "allow_private_network": True,
@@ -159,3 +162,17 @@ async def test_datasets_that_fail_one_after_the_other_end_the_asking(tmp_path: P
         spooled = await _collect(url, tmp_path, keep_unread=True)
     assert {summary.state for summary in spooled.completed.datasets} == {DatasetState.ERROR}
     assert len(asked) < 20
+
+
+async def test_one_answer_that_nobody_foresaw_costs_one_dataset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def odd(_: object) -> None:
+        raise KeyError("a shape that is in no documentation")
+
+    monkeypatch.setattr("plumbline_collector.connectors.salesforce.org.organization", odd)
+    with simulated(Org(users=20)) as org:
+        spooled = await _collect(org.url, tmp_path, is_simulated=True)
+    states = {summary.name: summary.state for summary in spooled.completed.datasets}
+    assert states.pop("organization") is DatasetState.ERROR
+    assert DatasetState.ERROR not in states.values()

@@ -169,3 +169,11 @@ def test_of_rows_with_one_name_the_worst_decides_whatever_their_order(states: li
     }
     assert results["SNOW-ACL-03"].outcome is Outcome.FAIL
     assert "2 rows that differ" in results["SNOW-ACL-03"].explanation
+
+
+def test_nothing_is_advised_that_the_collector_did_not_name() -> None:
+    error = DatasetError(code="no_rows", message="RemoteProxy shows no row although the right is held")
+    results, _ = _judge([], state=DatasetState.DENIED, error=error)
+    assert results["SF-ID-45"].outcome is Outcome.UNKNOWN
+    assert "although the right is held" in results["SF-ID-45"].explanation
+    assert "Grant" not in results["SF-ID-45"].explanation

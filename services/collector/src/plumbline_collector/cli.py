@@ -22,7 +22,7 @@ from plumbline_collector.connections import Connection, ConnectionsError
 from plumbline_collector.connectors import open_connector
 from plumbline_collector.errors import CollectorError
 from plumbline_collector.forecast import Forecast, forecast
-from plumbline_collector.rights import Unread, control_index, missing_rights, unread
+from plumbline_collector.rights import NOT_THERE, Unread, control_index, missing_rights, unread
 from plumbline_collector.settings import Settings
 from plumbline_collector.spool import SpoolError
 
@@ -195,6 +195,8 @@ class _Check:
     problem: str | None = None
     readable: list[str] = field(default_factory=list)
     unread: list[Unread] = field(default_factory=list)
+    not_there: list[Unread] = field(default_factory=list)
+    """What the product is proven not to have; nothing is missing there."""
 
 
 async def _check_all(chosen: list[Connection]) -> list[_Check]:
@@ -204,12 +206,19 @@ async def _check_all(chosen: list[Connection]) -> list[_Check]:
 async def _check(connection: Connection) -> _Check:
     try:
         budget = CallBudget(connection.api_share)
-        async with open_connector(connection, budget, is_lenient=True) as connector:
-            found = await connector.check()
+        with collection.understood(connection):
+            async with open_connector(connection, budget, is_lenient=True) as connector:
+                found = await connector.check()
     except CollectorError as error:
         return _Check(connection, problem=str(error))
     readable = [summary.name for summary in found if summary.state is DatasetState.OK]
-    return _Check(connection, readable=readable, unread=unread(connection.product, found))
+    lines = unread(connection.product, found)
+    return _Check(
+        connection,
+        readable=readable,
+        unread=[line for line in lines if line.state not in NOT_THERE],
+        not_there=[line for line in lines if line.state in NOT_THERE],
+    )
 
 
 def _check_document(report: _Check) -> dict[str, Any]:
@@ -219,6 +228,7 @@ def _check_document(report: _Check) -> dict[str, Any]:
         "problem": report.problem,
         "readable": report.readable,
         "missing": [asdict(line) for line in report.unread],
+        "not_there": [asdict(line) for line in report.not_there],
         "grant": [asdict(right) for right in missing_rights(report.unread)],
     }
 
@@ -230,6 +240,8 @@ def _print_check(report: _Check) -> None:
         console.print(f"  {report.problem}", markup=False, highlight=False)
         return
     console.print(f"  reads {', '.join(report.readable) or 'nothing'}", highlight=False)
+    for line in report.not_there:
+        console.print(f"  does not have {line.name}: {line.message}", markup=False, highlight=False)
     if not report.unread:
         console.print("  nothing is missing", style="green")
         return

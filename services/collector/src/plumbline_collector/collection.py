@@ -77,7 +77,7 @@ async def collect(
         marker, report = await _read(connection, spool, budget, started_at, is_lenient=keep_unread)
         if not keep_unread:
             _refuse_nothing(connection, report)
-        with _understood(connection):
+        with understood(connection):
             spool.flush()
             completed = _completed(connection, report, spool, snapshot_id, request_id, reason, started_at)
             spool.complete(completed)
@@ -89,7 +89,7 @@ async def _read(
 ) -> tuple[str | None, CollectionReport]:
     """The change marker, taken first so that whatever moves later is seen as a change, and the report."""
     try:
-        with _understood(connection):
+        with understood(connection):
             async with open_connector(connection, budget, is_lenient=is_lenient) as connector:
                 marker = await _marker(connector)
                 return marker, await connector.collect(spool, started_at)
@@ -98,7 +98,7 @@ async def _read(
 
 
 @contextmanager
-def _understood(connection: Connection) -> Iterator[None]:
+def understood(connection: Connection) -> Iterator[None]:
     """Raises UnreachableError for what breaks the product's own documentation, or cannot be written down."""
     try:
         yield

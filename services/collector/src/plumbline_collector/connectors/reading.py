@@ -11,6 +11,7 @@ from prometheus_client import Counter
 
 from plumbline_collector.connectors import summaries
 from plumbline_collector.connectors.patience import FAILURES_IN_A_ROW
+from plumbline_collector.connectors.rows import NOT_AS_DOCUMENTED
 from plumbline_collector.connectors.saas_client import SaasClient, Usage, usage_here
 from plumbline_collector.errors import ReadError
 
@@ -57,6 +58,11 @@ class DatasetReader:
             found = await read()
         except ReadError as failure:
             found = [summaries.failed(self._schemas[name], failure) for name in names]
+        except NOT_AS_DOCUMENTED as error:
+            log.exception("answer not understood", dataset=names[0], instance=self._client.connection.instance)
+            message = f"an answer is not as the product documents it ({type(error).__name__})"
+            broken = ReadError(DatasetState.ERROR, "broken_answer", message)
+            found = [summaries.failed(self._schemas[name], broken) for name in names]
         finally:
             usage_here.reset(outer)
         seconds = time.monotonic() - began

@@ -7,6 +7,7 @@ from typing import Any
 
 from plumbline_contracts.datasets import DatasetSchema
 from plumbline_contracts.events import (
+    DatasetError,
     DatasetState,
     DatasetSummary,
     Evidence,
@@ -58,12 +59,15 @@ def unreadable(schema: DatasetSchema, summary: DatasetSummary) -> Verdict:
         what = "is not licensed" if summary.state is DatasetState.NOT_LICENSED else "does not exist in this release"
         return Verdict(Outcome.NOT_APPLICABLE, f"{schema.source} {what} on this instance{said}.")
     if summary.state is DatasetState.DENIED:
-        permission = (error.permission if error else None) or schema.permission
-        remedy = (error.remedy if error else None) or schema.remedy
-        text = f"{schema.source} could not be read{said}. Grant {permission}: {remedy}."
+        text = f"{schema.source} could not be read{said}.{_grant(error)}"
         return Verdict(Outcome.UNKNOWN, text, reason=UnknownReason.MISSING_PERMISSION)
     text = f"{schema.source} could not be read{said}. It is tried again with the next collection."
     return Verdict(Outcome.UNKNOWN, text, reason=_REASON_OF_STATE[summary.state])
+
+
+def _grant(error: DatasetError | None) -> str:
+    """What to grant; nothing where the collector named nothing, because what is named there would not help."""
+    return f" Grant {error.permission}: {error.remedy}." if error and error.permission and error.remedy else ""
 
 
 def missing_field(schema: DatasetSchema, missing: MissingField) -> Verdict:
@@ -72,10 +76,7 @@ def missing_field(schema: DatasetSchema, missing: MissingField) -> Verdict:
         text = f"{schema.name}.{missing.field} does not exist on this instance: {missing.error.message}."
         return Verdict(Outcome.NOT_APPLICABLE, text)
     reason = _REASON_OF_STATE.get(missing.state, UnknownReason.MISSING_FIELD)
-    permission = missing.error.permission or schema.fields[missing.field].permission or schema.permission
-    grant = (
-        f" Grant {permission}: {missing.error.remedy or schema.remedy}." if missing.state == DatasetState.DENIED else ""
-    )
+    grant = _grant(missing.error) if missing.state == DatasetState.DENIED else ""
     text = f"{schema.source} was read without {missing.field} ({missing.error.code}: {missing.error.message}).{grant}"
     return Verdict(Outcome.UNKNOWN, text, reason=reason)
 
