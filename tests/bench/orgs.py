@@ -15,6 +15,9 @@ from plumbline_simulators.credentials import Credentials
 from tests.bench.processes import BIN, Usage, run
 from tests.polling import free_port, until
 
+GRANTS = 3
+"""Permission set assignments, or roles, of each user."""
+
 
 @dataclass(frozen=True)
 class Orgs:
@@ -53,7 +56,9 @@ def simulated(users: int, folder: Path) -> Iterator[Orgs]:
 @contextmanager
 def _simulator(product: Product, users: int) -> Iterator[str]:
     port = free_port()
-    command = [str(BIN / "plumbline-simulator"), "serve", f"--product={product}", f"--port={port}", f"--users={users}"]
+    granted = f"--assignments={GRANTS}" if product is Product.SALESFORCE else f"--roles={GRANTS * users}"
+    command = [str(BIN / "plumbline-simulator"), "serve", f"--product={product}", f"--port={port}"]
+    command += [f"--users={users}", granted]
     process = subprocess.Popen(command, stdout=sys.stderr)
     url = f"http://127.0.0.1:{port}"
     try:

@@ -19,7 +19,8 @@ RATIO_LIMIT = 1.5
 WITHIN_SECONDS = 300.0
 
 ABOUT_COMMANDS = """\
-`collector snapshot` reads a whole simulated org over HTTP into a file; `evaluator evaluate` judges that file.
+`collector snapshot` reads a whole simulated org, with three permission set assignments or roles to each user, over
+HTTP into a file; `evaluator evaluate` judges that file.
 Peak resident memory is what the operating system reports of the process when it has ended, the interpreter and
 all libraries included. Both sizes run in turns."""
 ABOUT_SERVICES = """\
