@@ -8,6 +8,7 @@ from typing import Any
 from plumbline_contracts.events import Row
 
 _LIST_SEPARATORS = re.compile(r"[,;\s]+")
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 LARGEST = 2**53
 """Beyond it a whole number is no value of a setting, and not every reader of JSON keeps it."""
@@ -49,8 +50,11 @@ def items(row: Mapping[str, Any], name: str) -> list[str] | None:
 
 def moment(value: str | None) -> datetime | None:
     """A date of the Table API (`2026-03-12 08:11:02`, UTC); None when it is empty or no such date."""
+    written = (value or "").strip()
+    if not _MOMENT.fullmatch(written):
+        return None
     try:
-        return datetime.strptime((value or "").strip(), "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+        return datetime.fromisoformat(written).replace(tzinfo=UTC)
     except ValueError:
         return None
 
