@@ -10,6 +10,7 @@ from typing import Any
 
 from plumbline_contracts.events import DatasetState
 
+from plumbline_collector.connectors.ahead import Ahead
 from plumbline_collector.connectors.salesforce.cells import moment, rfc3339
 from plumbline_collector.connectors.salesforce.soql import Selection, record_id
 from plumbline_collector.errors import ReadError
@@ -66,21 +67,31 @@ class Pages:
     async def __aiter__(self) -> AsyncIterator[list[Record]]:
         """The records, page by page. Raises ReadError when the pages lead astray, never end, or break off."""
         page = self._first
-        while True:
-            records = self._fresh(page["records"])
-            self.count += len(records)
-            if self.count > self.reported:
-                raise broken_paging("more rows came than the org counts")
-            if records:
-                yield records
-            if page.get("done") is True:
-                self._require_unrepeated()
-                return
-            link = page.get("nextRecordsUrl")
-            if not records or not isinstance(link, str) or link in self._seen:
-                raise broken_paging("the pages do not lead to an end")
-            self._seen.add(link)
-            page = await self._next(link)
+        async with Ahead[Record]() as ahead:
+            while True:
+                records = self._fresh(page["records"])
+                self.count += len(records)
+                if self.count > self.reported:
+                    raise broken_paging("more rows came than the org counts")
+                link = self._link(page, records)
+                if link:
+                    await ahead.start(self._next(link))
+                if records:
+                    yield records
+                if page.get("done") is True:
+                    self._require_unrepeated()
+                    return
+                if not link:
+                    raise broken_paging("the pages do not lead to an end")
+                page = await ahead.take()
+
+    def _link(self, page: Record, records: list[Record]) -> str:
+        """Where the next page is; empty after the last, and when the link leads nowhere or back."""
+        link = page.get("nextRecordsUrl")
+        if page.get("done") is True or not records or not isinstance(link, str) or link in self._seen:
+            return ""
+        self._seen.add(link)
+        return link
 
     async def _next(self, link: str) -> Record:
         try:

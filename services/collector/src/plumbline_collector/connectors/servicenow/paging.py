@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from plumbline_contracts.events import DatasetState
 
+from plumbline_collector.connectors.ahead import Ahead
 from plumbline_collector.connectors.servicenow.identifiers import Key, key
 from plumbline_collector.errors import ReadError
 
@@ -63,21 +64,25 @@ class TableRows:
     async def __aiter__(self) -> AsyncIterator[list[TableRow]]:
         """The rows, page by page. Raises ReadError when the table cannot be read to its end."""
         at_end = False
-        while not at_end:
-            try:
-                rows, total = await self._read()
-            except ReadError as failure:
-                if failure.state is not DatasetState.DENIED or not self._fall_back():
-                    raise
-                continue
-            self._account(rows, total)
-            at_end = self._is_end(rows, total) or self._is_mostly_hidden(rows)
-            fresh = self._fresh(rows)
-            if not at_end:
-                self._move_on(rows, fresh)
-            if fresh:
-                self.count += len(fresh)
-                yield fresh
+        async with Ahead[tuple[list[TableRow], int | None]]() as ahead:
+            await ahead.start(self._read())
+            while not at_end:
+                try:
+                    rows, total = await ahead.take()
+                except ReadError as failure:
+                    if failure.state is not DatasetState.DENIED or not self._fall_back():
+                        raise
+                    await ahead.start(self._read())
+                    continue
+                self._account(rows, total)
+                at_end = self._is_end(rows, total) or self._is_mostly_hidden(rows)
+                fresh = self._fresh(rows)
+                if not at_end:
+                    self._move_on(rows, fresh)
+                    await ahead.start(self._read())
+                if fresh:
+                    self.count += len(fresh)
+                    yield fresh
         self.hidden = await self._what_is_hidden()
 
     @property
