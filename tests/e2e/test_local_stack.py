@@ -103,6 +103,7 @@ def test_a_taken_port_is_named_and_nothing_is_left(tmp_path: Path) -> None:
 def test_a_start_that_is_interrupted_leaves_nothing(tmp_path: Path, way: str) -> None:
     stack = Stack(tmp_path / "home", free_port_base())
     command = stack.command("up", "--port-base", str(stack.port_base))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background hands on that it is ignored
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as starting:
         until(lambda: len(stack.left) > 1, within_seconds=60, what="the first processes run")
         if way == "down":

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -20,7 +21,7 @@ from plumbline_simulators.credentials import Credentials
 from plumbline_simulators.salesforce.org import Org
 from plumbline_simulators.servicenow.instance import Instance
 
-from tests.polling import free_port, until
+from tests.polling import until
 
 BIN = Path(sys.executable).parent
 
@@ -31,15 +32,16 @@ class Simulated:
     def __init__(self, org: Org | Instance, credentials: Credentials | None = None) -> None:
         self.org = org
         self.product = "salesforce" if isinstance(org, Org) else "servicenow"
-        self.port = free_port()
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         app = (
             salesforce.app(org, credentials=credentials)
             if isinstance(org, Org)
             else servicenow.app(org, credentials=credentials)
         )
-        self._server = uvicorn.Server(uvicorn.Config(app, port=self.port, log_config=None, lifespan="off"))
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
+        self._server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)
 
     def start(self) -> None:
         self._thread.start()
