@@ -11,9 +11,16 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Place = tuple[int | str, ...]
 
+MOST_BYTES = 4 * 1024 * 1024
+MOST_NODES = 500_000
+"""Of keys and values, each use of an alias counted: more than any honest file has, less than memory holds."""
+
 
 class DocumentError(ValueError):
     """A file that is no YAML or cannot be read; the message begins with `file:line`."""
+
+
+DEEPEST = 100
 
 
 @dataclass(frozen=True)
@@ -36,10 +43,18 @@ class Document:
 
 
 def read_document(path: Path) -> Document:
-    """Parse a YAML file. Raises DocumentError when it cannot be read, is empty, is no YAML or repeats a key."""
+    """Parse a YAML file.
+
+    Raises DocumentError when it cannot be read, is empty or too large, is no YAML, repeats a key, or grows beyond
+    measure through aliases.
+    """
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise DocumentError(f"{path}:1: the file is larger than {MOST_BYTES >> 20} MB; divide it")
         text = path.read_text(encoding="utf-8")
         return _parse(path, text)
+    except RecursionError as error:
+        raise DocumentError(f"{path}:1: not YAML that anyone writes: it is nested too deeply") from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         line = min(line, max(1, len(text.splitlines())))
@@ -61,6 +76,8 @@ def _parse(path: Path, text: str) -> Document:
             raise DocumentError(f"{path}:1: the file is empty")
         if key := _repeated_key(node):
             raise DocumentError(f"{path}:{key.start_mark.line + 1}: the key {key.value} stands here twice")
+        if excess := _excess(node):
+            raise DocumentError(f"{path}:{excess[0].start_mark.line + 1}: {excess[1]}")
         return Document(path, loader.construct_document(node), node)
     finally:
         loader.dispose()
@@ -78,10 +95,49 @@ def _repeated_key(root: yaml.Node) -> yaml.ScalarNode | None:
             waiting += node.value
         elif isinstance(node, yaml.MappingNode):
             keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-            if repeated := [key for number, key in enumerate(keys) if key.value in {k.value for k in keys[:number]}]:
-                return repeated[0]
+            if repeated := _first_repeated(keys):
+                return repeated
             waiting += [value for _, value in node.value]
     return None
+
+
+def _first_repeated(keys: list[yaml.ScalarNode]) -> yaml.ScalarNode | None:
+    names: set[str] = set()
+    for key in keys:
+        if key.value in names:
+            return key
+        names.add(key.value)
+    return None
+
+
+def _excess(root: yaml.Node) -> tuple[yaml.Node, str] | None:
+    """Where a document has too many values (each use of an alias counted), is nested too deeply or holds itself."""
+    sizes: dict[int, tuple[int, int]] = {}
+    opened: set[int] = set()
+    waiting = [root]
+    while waiting:
+        node = waiting[-1]
+        missing = [part for part in _parts(node) if id(part) not in sizes]
+        if id(node) in opened and any(id(part) in opened for part in missing):
+            return node, "an alias stands inside of what it stands for"
+        if missing:
+            opened.add(id(node))
+            waiting += missing
+            continue
+        inner = [sizes[id(part)] for part in _parts(node)]
+        values, depth = 1 + sum(size for size, _ in inner), 1 + max((deep for _, deep in inner), default=0)
+        if values > MOST_NODES:
+            return node, f"there are more than {MOST_NODES:,} values, those of aliases counted; write less"
+        if depth > DEEPEST:
+            return node, f"there are more than {DEEPEST} values inside one another"
+        sizes[id(waiting.pop())] = values, depth
+    return None
+
+
+def _parts(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [part for pair in node.value for part in pair]
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
 
 
 def _child(node: yaml.Node, part: int | str) -> tuple[int, yaml.Node] | None:

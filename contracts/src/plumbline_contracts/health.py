@@ -19,11 +19,17 @@ class _Quiet(WSGIRequestHandler):
 
 
 def serve_health(
-    host: str, port: int, *, is_live: Callable[[], bool], is_ready: Callable[[], bool]
+    host: str,
+    port: int,
+    *,
+    is_live: Callable[[], bool],
+    is_ready: Callable[[], bool],
+    status: Callable[[], str] = str,
 ) -> Callable[[], None]:
     """Serve the three paths from threads of their own; the function that stops it.
 
-    `/healthz` answers 200 while the service's loop turns, `/readyz` while its dependencies are there, else 503.
+    `/healthz` answers 200 while the service's loop turns, `/readyz` while its dependencies are there, else 503. Below
+    that stand the lines of `status`.
     Raises OSError when the port is taken.
     """
     metrics = make_wsgi_app()
@@ -38,8 +44,9 @@ def serve_health(
             start("404 Not Found", [("Content-Type", "text/plain")])
             return [b"not found\n"]
         is_good = probes[path]()
-        start("200 OK" if is_good else "503 Service Unavailable", [("Content-Type", "text/plain")])
-        return [b"ok\n" if is_good else b"not ok\n"]
+        kind = [("Content-Type", "text/plain; charset=utf-8")]
+        start("200 OK" if is_good else "503 Service Unavailable", kind)
+        return [b"ok\n" if is_good else b"not ok\n", status().encode()]
 
     server = make_server(host, port, application, server_class=_Server, handler_class=_Quiet)
     threading.Thread(target=server.serve_forever, name="health", daemon=True).start()

@@ -58,17 +58,24 @@ async def before(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> bo
 
 @contextlib.contextmanager
 def probes(
-    host: str, port: int, *, is_live: Callable[[], bool], is_ready: Callable[[], bool], variable: str
+    host: str,
+    port: int,
+    *,
+    is_live: Callable[[], bool],
+    is_ready: Callable[[], bool],
+    variable: str,
+    status: Callable[[], str] = str,
 ) -> Iterator[None]:
     """Serve `/healthz`, `/readyz` and `/metrics` meanwhile, unless the port is 0.
 
-    `variable` sets the port; StartError names it when the port cannot be opened.
+    `status` gives lines that stand below the answer; `variable` sets the port, and StartError names it when the port
+    cannot be opened.
     """
     if not port:
         yield
         return
     try:
-        stop = serve_health(host, port, is_live=is_live, is_ready=is_ready)
+        stop = serve_health(host, port, is_live=is_live, is_ready=is_ready, status=status)
     except OSError as error:
         raise StartError(
             f"the health port {host}:{port} cannot be opened ({error.strerror}); set {variable}"

@@ -3,10 +3,12 @@
 import shutil
 from pathlib import Path
 
+import httpx
 import pytest
 from plumbline_contracts.events import ControlDefinition
 
-from tests.integration.evaluator.service import Snapshot, Stage, results
+from tests.integration.evaluator.service import Evaluator, Snapshot, Stage, results
+from tests.polling import until
 
 CONTROLS = Path(__file__).parents[3] / "controls"
 CHANGED, GONE, KEPT = "SF-ID-45", "SF-ID-46", "SF-ID-13"
@@ -89,3 +91,39 @@ def test_a_definition_that_is_no_longer_readable_is_published_again(stage: Stage
     newest = {record.key.decode(): record.value for record in stage.records("control-catalogue")}
     assert all(ControlDefinition.model_validate_json(value) == first[key] for key, value in newest.items())
     assert newest.keys() == first.keys()
+
+
+def test_a_mounted_folder_is_taken_while_it_runs_and_a_broken_one_is_shown(
+    stage: Stage, folder: Path, tmp_path: Path
+) -> None:
+    custom = tmp_path / "custom"
+    custom.mkdir()
+    evaluator = stage.start(PLUMBLINE_CONTROLS=folder, PLUMBLINE_CUSTOM_CONTROLS=custom)
+    control = (folder / "salesforce" / f"{KEPT}.yaml").read_text().replace(f"id: {KEPT}", "id: ACME-01", 1)
+    (custom / "ACME-01.yaml").write_text(control)
+    until(lambda: evaluator.lines("catalogue changed"), within_seconds=30, what="the new control is taken")
+    assert "ACME-01" in {definition.control_id for definition in stage.definitions().values()}
+    stage.publish(Snapshot("sales"))
+    assert "ACME-01" in results(stage.wait_for_evaluation("sales"))
+
+    (custom / "ACME-01.yaml").write_text(control.replace("pass: has_mfa_method", "pass: has_mfa"))
+    problem = until(lambda: _problem(evaluator), within_seconds=30, what="the mistake is shown")
+    assert f"{custom / 'ACME-01.yaml'}:" in problem
+    assert "undeclared reference to 'has_mfa'" in problem
+    assert evaluator.answer("/readyz") == 200
+    assert evaluator.metric("plumbline_evaluator_catalogue_problems") == 1
+    stage.publish(Snapshot("later"))
+    assert "ACME-01" in results(stage.wait_for_evaluation("later"))
+
+
+def _problem(evaluator: Evaluator) -> str | None:
+    """What the health page says of the catalogue's folders, if they cannot be used."""
+    text = httpx.get(f"{evaluator.health_url}/healthz", trust_env=False).text
+    return text if "cannot be used" in text else None
+
+
+def test_a_broken_mounted_folder_stops_the_start(stage: Stage, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "ACME-01.yaml").write_text("id: ACME-01\n")
+    evaluator = stage.start(PLUMBLINE_CONTROLS=folder, PLUMBLINE_CUSTOM_CONTROLS=tmp_path, wait=False)
+    assert evaluator.wait() == 2
+    assert f"{tmp_path / 'ACME-01.yaml'}:1: version: Field required" in evaluator.service.text()

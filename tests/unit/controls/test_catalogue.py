@@ -11,7 +11,7 @@ from plumbline_evaluator.catalogue.loading import Catalogue, load
 from plumbline_evaluator.catalogue.model import Control, PropertyCheck, RowCheck
 
 from tests.unit.controls import microsoft
-from tests.unit.controls.mutants import mutants
+from plumbline_evaluator.mutation import mutants
 
 FOLDER = Path(__file__).parents[3] / "controls"
 CATALOGUE: Catalogue = load(FOLDER)

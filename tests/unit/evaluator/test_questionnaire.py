@@ -79,7 +79,15 @@ def _control(name: str, where: str, passes: str) -> Control:
             "description": "-",
             "rationale": "-",
             "remediation": {"steps": ["-"]},
-            "check": {"kind": "rows", "dataset": "users", "where": where, "pass": passes, "expected": "-"},
+            "check": {
+                "kind": "rows",
+                "dataset": "users",
+                "population": "users",
+                "exposed": "without it",
+                "where": where,
+                "pass": passes,
+                "expected": "-",
+            },
         }
     )
 

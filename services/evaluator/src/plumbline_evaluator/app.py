@@ -17,7 +17,8 @@ from plumbline_contracts.kafka import KafkaSettings
 from plumbline_contracts.lifecycle import StartError
 from plumbline_contracts.topics import dead_letter_name
 
-from plumbline_evaluator.catalogue.loading import Catalogue, load
+from plumbline_evaluator.catalogue.loading import Catalogue
+from plumbline_evaluator.catalogues import Catalogues
 from plumbline_evaluator.completions import TOPIC, Completions, TooManyBadRecordsError
 from plumbline_evaluator.judging.evaluation import Limits
 from plumbline_evaluator.publication import publish_catalogue, read_published
@@ -25,7 +26,7 @@ from plumbline_evaluator.sender import Sender, SilentBrokerError
 from plumbline_evaluator.settings import Settings
 from plumbline_evaluator.sources.newest import NewestCompletions
 from plumbline_evaluator.sources.offsets import OffsetRange
-from plumbline_evaluator.worker import Judging
+from plumbline_evaluator.worker import Judging, Send
 
 log = structlog.get_logger(__name__)
 
@@ -37,20 +38,20 @@ LARGEST_RECORD_BYTES = 2 * 1024 * 1024
 
 def main(settings: Settings, kafka: KafkaSettings) -> int:
     """Run until a signal; the exit status. Raises CatalogueError when the catalogue cannot be used."""
-    catalogue = load(settings.controls)
+    catalogues = Catalogues(settings.controls, settings.custom_controls)
     logs.configure("evaluator", form=settings.log_format, level=settings.log_level)
     try:
-        uvloop.run(_serve(settings, kafka, catalogue))
+        uvloop.run(_serve(settings, kafka, catalogues))
     except (KafkaError, ConnectionError, StartError, SilentBrokerError, TooManyBadRecordsError) as error:
         log.error("evaluator stops", problem=f"{type(error).__name__}: {error}", broker=kafka.kafka_bootstrap)
         return 1
     return 0
 
 
-async def _serve(settings: Settings, kafka: KafkaSettings, catalogue: Catalogue) -> None:
+async def _serve(settings: Settings, kafka: KafkaSettings, catalogues: Catalogues) -> None:
     producer, reader = _clients(kafka)
     send = Sender(producer, kafka).send
-    judging = _judging(settings, kafka, catalogue, reader, send)
+    judging = _judging(settings, kafka, catalogues, reader, send)
     with tempfile.TemporaryDirectory(prefix="plumbline-evaluator-") as folder:
         app = _faust_app(settings, kafka, Path(folder))
         completions = Completions(
@@ -59,9 +60,9 @@ async def _serve(settings: Settings, kafka: KafkaSettings, catalogue: Catalogue)
         turning = asyncio.create_task(completions.turn())
         stopping = lifecycle.on_signal()
         try:
-            with _probes(settings, completions):
-                if await lifecycle.before(stopping, _prepare(settings, kafka, catalogue, producer, reader)):
-                    await completions.run(stopping)
+            with _probes(settings, completions, catalogues):
+                if await lifecycle.before(stopping, _prepare(settings, kafka, catalogues, producer, reader)):
+                    await completions.run(stopping, _watch(catalogues, send, settings.name))
         finally:
             turning.cancel()
             await lifecycle.stop_clients([reader, producer])
@@ -70,7 +71,7 @@ async def _serve(settings: Settings, kafka: KafkaSettings, catalogue: Catalogue)
 async def _prepare(
     settings: Settings,
     kafka: KafkaSettings,
-    catalogue: Catalogue,
+    catalogues: Catalogues,
     producer: AIOKafkaProducer,
     reader: AIOKafkaConsumer,
 ) -> None:
@@ -83,18 +84,27 @@ async def _prepare(
         raise StartError(
             f"{kafka.topic('control-catalogue')} could not be read within {settings.startup_timeout_seconds:.0f} s"
         ) from error
-    await publish_catalogue(catalogue, published, Sender(producer, kafka).send, settings.name)
+    await publish_catalogue(catalogues.current, published, Sender(producer, kafka).send, settings.name)
+
+
+async def _watch(catalogues: Catalogues, send: Send, name: str) -> None:
+    """Take changes of the catalogue's folders for ever."""
+
+    async def publish(catalogue: Catalogue, former: Catalogue) -> None:
+        await publish_catalogue(catalogue, {each.key: each for each in former.definitions()}, send, name)
+
+    await catalogues.watch(publish)
 
 
 def _judging(
     settings: Settings,
     kafka: KafkaSettings,
-    catalogue: Catalogue,
+    catalogues: Catalogues,
     reader: AIOKafkaConsumer,
-    send: Any,  # noqa: ANN401
+    send: Send,
 ) -> Judging:
     return Judging(
-        catalogue,
+        catalogues,
         OffsetRange(reader, kafka.topic("snapshot-chunks")),
         NewestCompletions(reader, kafka.topic(TOPIC)),
         send,
@@ -170,11 +180,12 @@ def _credentials(kafka: KafkaSettings) -> Any:  # noqa: ANN401 - Faust's own typ
     return faust.SSLCredentials(context=context) if context is not None else None
 
 
-def _probes(settings: Settings, completions: Completions) -> AbstractContextManager[None]:
+def _probes(settings: Settings, completions: Completions, catalogues: Catalogues) -> AbstractContextManager[None]:
     return lifecycle.probes(
         settings.health_host,
         settings.health_port,
         is_live=lambda: completions.is_live,
         is_ready=lambda: completions.is_ready,
+        status=lambda: catalogues.status,
         variable="PLUMBLINE_EVALUATOR_HEALTH_PORT",
     )

@@ -97,7 +97,7 @@ def _table(schema: DatasetSchema, content: JsonValue) -> tuple[DatasetSummary, l
         state = DatasetState(str(content.get("$state", "ok")))
         rows = content.get("$rows", content.get("$document", []))
         missing = [_missing(schema, str(field)) for field in _as_list(content.get("$missing", []))]
-    listed = [row for row in (rows if isinstance(rows, list) else [rows]) if isinstance(row, dict)]
+    listed = list(_rows(schema, rows))
     for row in listed:
         if violations := schema.violations(row):
             raise ValueError(f"given.{schema.name}: {'; '.join(violations)}")
@@ -110,6 +110,20 @@ def _table(schema: DatasetSchema, content: JsonValue) -> tuple[DatasetSummary, l
         source=schema.source,
     )
     return summary, listed
+
+
+def _rows(schema: DatasetSchema, given: JsonValue) -> Iterator[Row]:
+    """The rows of a case: `$count: N` stands for N of one kind, and who has no id or name is called after its place."""
+    place = 0
+    for stated in given if isinstance(given, list) else [given]:
+        if not isinstance(stated, dict):
+            raise ValueError(f"given.{schema.name}: {stated!r} is no row")
+        row = dict(stated)
+        count = row.pop("$count", 1)
+        for _ in range(count if isinstance(count, int) else 1):
+            place += 1
+            names = {schema.entity.id: f"row{place}", schema.entity.name: f"row{place}"} if schema.entity else {}
+            yield {**names, **row}
 
 
 def _as_list(value: JsonValue) -> list[JsonValue]:

@@ -15,10 +15,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from plumbline_evaluator import casework
-from plumbline_evaluator.catalogue.loading import Catalogue, CatalogueError, load
+from plumbline_evaluator import casework, mutation
+from plumbline_evaluator.catalogue import versions
+from plumbline_evaluator.catalogue.loading import FRAMEWORKS, HEADER, Catalogue, CatalogueError, load
 from plumbline_evaluator.catalogue.location import default_folder
 from plumbline_evaluator.catalogue.model import Control
+from plumbline_evaluator.catalogue.schema import schema_text
 from plumbline_evaluator.index import build_index
 from plumbline_evaluator.judging.evaluation import Evaluation
 from plumbline_evaluator.scoring import score
@@ -30,6 +32,9 @@ app = typer.Typer(no_args_is_help=True, help="Judges configuration snapshots aga
 controls_app = typer.Typer(no_args_is_help=True, help="The control catalogue.")
 app.add_typer(controls_app, name="controls")
 
+MUTANTS_NOTICED = 0.95
+"""The part of all mutants that the cases of a catalogue must notice."""
+
 Controls = Annotated[
     Path | None, typer.Option(help="Folder of the catalogue; default PLUMBLINE_CONTROLS or the one shipped")
 ]
@@ -40,9 +45,18 @@ def _fail(message: str, code: int = 1) -> typer.Exit:
     return typer.Exit(code)
 
 
-def _load(folder: Path | None) -> Catalogue:
+Custom = Annotated[
+    Path | None,
+    typer.Option(envvar="PLUMBLINE_CUSTOM_CONTROLS", help="Folder of your own controls and overrides, on top of these"),
+]
+
+
+Check = Annotated[bool, typer.Option("--check", help="Write nothing; fail when a file is not current")]
+
+
+def _load(folder: Path | None, custom: Path | None = None) -> Catalogue:
     try:
-        return load(folder or default_folder())
+        return load(folder or default_folder(), custom)
     except CatalogueError as error:
         count = len(error.problems)
         raise _fail(f"{error}\n{count} problem{'s' if count > 1 else ''} in the catalogue") from error
@@ -84,16 +98,28 @@ def _settings_problems(error: ValidationError) -> list[str]:
 
 
 @controls_app.command()
-def lint(controls: Controls = None) -> None:
-    """Check format, types and references of every control."""
-    catalogue = _load(controls)
+def lint(
+    folder: Annotated[
+        Path | None, typer.Argument(help="A whole catalogue, or a folder of your own controls on top of the shipped")
+    ] = None,
+    controls: Controls = None,
+    custom: Custom = None,
+) -> None:
+    """Check format, types and references of every control; a line `file:line: what is wrong` for each mistake."""
+    if folder is not None and (folder / HEADER).is_file():
+        controls = folder
+    elif folder is not None:
+        custom = folder
+    catalogue = _load(controls, custom)
     typer.echo(f"{len(catalogue.controls)} controls are well-formed (generation {catalogue.generation})")
 
 
 @controls_app.command("test")
-def run_cases(ids: Annotated[list[str] | None, typer.Argument()] = None, controls: Controls = None) -> None:
+def run_cases(
+    ids: Annotated[list[str] | None, typer.Argument()] = None, controls: Controls = None, custom: Custom = None
+) -> None:
     """Run the cases of all controls, or of those named."""
-    chosen = _chosen(_load(controls), ids or [])
+    chosen = _chosen(_load(controls, custom), ids or [])
     failures = [failure for control in chosen for failure in casework.run_cases(control)]
     for failure in failures:
         typer.echo(f"{failure.control}: {failure.case}: {failure.message}", err=True)
@@ -102,13 +128,30 @@ def run_cases(ids: Annotated[list[str] | None, typer.Argument()] = None, control
     raise typer.Exit(1 if failures else 0)
 
 
+@controls_app.command()
+def mutate(
+    ids: Annotated[list[str] | None, typer.Argument()] = None, controls: Controls = None, custom: Custom = None
+) -> None:
+    """Change every control in one place at a time; its cases must notice. Prints the changes that none noticed."""
+    killed, survived = 0, 0
+    for control in _chosen(_load(controls, custom), ids or []):
+        verdicts = mutation.trial(control)
+        killed, survived = killed + verdicts.killed, survived + len(verdicts.survivors)
+        for change in verdicts.survivors:
+            typer.echo(f"{control.id}: {change}: no case notices", err=True)
+    total = killed + survived
+    typer.echo(f"{killed} of {total} mutants noticed ({100 * killed / max(total, 1):.1f} %)")
+    raise typer.Exit(1 if killed < MUTANTS_NOTICED * total else 0)
+
+
 @controls_app.command("list")
 def list_controls(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON array of whole controls")] = False,
     controls: Controls = None,
+    custom: Custom = None,
 ) -> None:
     """List the controls."""
-    catalogue = _load(controls)
+    catalogue = _load(controls, custom)
     if as_json:
         documents = [control.model_dump(mode="json", by_alias=True) for control in catalogue.controls.values()]
         typer.echo(json.dumps(documents, indent=2, ensure_ascii=False))
@@ -122,9 +165,9 @@ def list_controls(
 
 
 @controls_app.command()
-def show(control_id: str, controls: Controls = None) -> None:
+def show(control_id: str, controls: Controls = None, custom: Custom = None) -> None:
     """Show one control, by id or alias."""
-    control = _chosen(_load(controls), [control_id])[0]
+    control = _chosen(_load(controls, custom), [control_id])[0]
     console = _console()
     console.print(
         f"[bold]{control.id}[/bold]  {escape(control.title)}  ({control.points:g} points, {control.severity})"
@@ -139,16 +182,42 @@ def show(control_id: str, controls: Controls = None) -> None:
 @controls_app.command()
 def index(
     out: Annotated[Path, typer.Option(help="Where to write it")],
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail when the file is not current")] = False,
+    check: Check = False,
     controls: Controls = None,
 ) -> None:
     """Write the index from dataset fields to controls."""
     content = json.dumps(build_index(_load(controls)), indent=2, ensure_ascii=False) + "\n"
-    if check:
-        if not out.is_file() or out.read_text(encoding="utf-8") != content:
-            raise _fail(f"{out} is not current; run `make generate` and commit the result")
-        return
-    out.write_text(content, encoding="utf-8")
+    _write_generated(out, content, check=check)
+
+
+@controls_app.command()
+def schema(out: Annotated[Path, typer.Option(help="Where to write it")], check: Check = False) -> None:
+    """Write the JSON Schema of control files, for editors."""
+    _write_generated(out, schema_text(default_folder() / FRAMEWORKS), check=check)
+
+
+@controls_app.command()
+def lock(check: Check = False, controls: Controls = None) -> None:
+    """Record the version of every control; refuse one that judges otherwise under the same version."""
+    folder = controls or default_folder()
+    catalogue = _load(folder)
+    try:
+        record = versions.read(folder / versions.FILE)
+    except ValueError as error:
+        raise _fail(str(error)) from error
+    if problems := list(versions.problems(catalogue.controls.values(), record)):
+        raise _fail("\n".join(problems))
+    _write_generated(
+        folder / versions.FILE, versions.text(versions.updated(catalogue.controls.values(), record)), check=check
+    )
+
+
+def _write_generated(out: Path, content: str, *, check: bool) -> None:
+    """Write a generated file or, to check, fail when it is not current."""
+    if not check:
+        out.write_text(content, encoding="utf-8")
+    elif not out.is_file() or out.read_text(encoding="utf-8") != content:
+        raise _fail(f"{out} is not current; run `make generate` and commit the result")
 
 
 @app.command()
@@ -156,9 +225,10 @@ def evaluate(
     snapshot: Annotated[Path, typer.Option(help="A file that `collector snapshot` wrote")],
     out: Annotated[Path | None, typer.Option(help="Write the results as NDJSON, one control result a line")] = None,
     controls: Controls = None,
+    custom: Custom = None,
 ) -> None:
     """Judge a recorded snapshot offline; print the score and a table of outcomes."""
-    catalogue = _load(controls)
+    catalogue = _load(controls, custom)
     try:
         source = SnapshotFile(snapshot)
         results = _judge(source, catalogue)

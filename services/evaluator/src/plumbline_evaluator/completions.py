@@ -6,6 +6,7 @@ else ends the process, and the completion is read again.
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from typing import Any
 
 import faust
@@ -69,9 +70,9 @@ class Completions:
             self._turned_at = time.monotonic()
             await asyncio.sleep(TURN_SECONDS)
 
-    async def run(self, stopping: asyncio.Event) -> None:
-        """Judge until `stopping` is set. Raises what ended the loop before that."""
-        ends: list[asyncio.Future[Any]] = [asyncio.create_task(self._run_app()), asyncio.create_task(stopping.wait())]
+    async def run(self, stopping: asyncio.Event, beside: Coroutine[Any, Any, None]) -> None:
+        """Judge, and do what runs beside, until `stopping` is set. Raises what ended either before that."""
+        ends: list[asyncio.Future[Any]] = list(map(asyncio.create_task, (self._run_app(), stopping.wait(), beside)))
         try:
             done, _ = await asyncio.wait([*ends, self._failed], return_when=asyncio.FIRST_COMPLETED)
             for end in done:

@@ -25,7 +25,11 @@ _CEL_TYPES: dict[str, Any] = {
 }
 _STRINGS = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"")
 _PARAM = re.compile(r"(?<![\w.])params\s*\.\s*([A-Za-z_]\w*)")
-_NAME = re.compile(r"(?<![\w.])[A-Za-z_]\w*(?!\s*\()")
+_NAME = re.compile(r"(?<![\w.])[A-Za-z_]\w*(?![\w]*\s*\()")
+_NAMES_OF_CEL = frozenset(
+    ("bool", "bytes", "double", "dyn", "int", "list", "map", "null_type", "string", "timestamp", "type", "uint")
+)
+"""What the language declares itself: a field of such a name goes by another, inside."""
 
 
 class ExpressionError(ValueError):
@@ -97,7 +101,8 @@ class Language:
         self._fields = dict(fields)
         self._prefixes = {control: f"params_{number}_" for number, control in enumerate(sorted(params))}
         self._params = params
-        variables = {name: _CEL_TYPES[kind] for name, kind in fields.items()}
+        self._renamed = {name: f"field_{name}" for name in fields if name in _NAMES_OF_CEL}
+        variables = {self._renamed.get(name, name): _CEL_TYPES[kind] for name, kind in fields.items()}
         for control, declared in params.items():
             variables |= {self._prefixes[control] + name: _CEL_TYPES[kind] for name, kind in declared.items()}
         self._env = cel.NewEnv(variables=variables)
@@ -132,16 +137,22 @@ class Language:
         except RuntimeError:
             return None
 
-    @staticmethod
-    def _rewrite(text: str, bare: str, prefix: str) -> str:
+    def _rewrite(self, text: str, bare: str, prefix: str) -> str:
+        """The expression with the names that the engine knows its parameters and fields by."""
+        found = [(match.span(), prefix + match.group(1)) for match in _PARAM.finditer(bare)]
+        named = (match for match in _NAME.finditer(bare) if match.group() in self._renamed)
+        found += [(match.span(), self._renamed[match.group()]) for match in named]
         pieces, position = [], 0
-        for match in _PARAM.finditer(bare):
-            pieces += [text[position : match.start()], prefix + match.group(1)]
-            position = match.end()
+        for (start, end), name in sorted(found):
+            pieces += [text[position:start], name]
+            position = end
         return "".join([*pieces, text[position:]])
 
-    def activation(self, data: Mapping[str, JsonValue]) -> Any:  # noqa: ANN401
-        """Values for the variables, to be shared by all expressions of one row."""
+    def activation(self, data: dict[str, JsonValue]) -> Any:  # noqa: ANN401
+        """Values for the variables, to be shared by all expressions of one row. `data` belongs to it from then on."""
+        for name, variable in self._renamed.items():
+            if name in data:
+                data[variable] = data.pop(name)
         return self._env.Activation(data)
 
 

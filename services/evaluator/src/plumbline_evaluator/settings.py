@@ -24,6 +24,7 @@ class Settings(BaseSettings):
         default=10, ge=6, le=300, description="How long the group waits for a silent replica; brokers refuse less"
     )
     controls: Path = Field(default_factory=default_folder, validation_alias="PLUMBLINE_CONTROLS")
+    custom_controls: Path | None = Field(default=None, validation_alias="PLUMBLINE_CUSTOM_CONTROLS")
     log_format: Literal["json", "console"] = Field(default="console", validation_alias="PLUMBLINE_LOG_FORMAT")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", validation_alias="PLUMBLINE_LOG_LEVEL"

@@ -21,6 +21,7 @@ from plumbline_contracts.events import (
 from prometheus_client import Counter, Histogram
 
 from plumbline_evaluator.catalogue.loading import Catalogue
+from plumbline_evaluator.catalogues import Catalogues
 from plumbline_evaluator.judging.evaluation import Evaluation, Limits
 from plumbline_evaluator.results import PartCutter
 from plumbline_evaluator.sources.newest import NewestCompletions
@@ -54,7 +55,7 @@ class Judging:
 
     def __init__(
         self,
-        catalogue: Catalogue,
+        catalogues: Catalogues,
         source: OffsetRange,
         newest: NewestCompletions,
         send: Send,
@@ -62,7 +63,7 @@ class Judging:
         name: str,
         limits: Limits,
     ) -> None:
-        self._catalogue, self._source, self._newest, self._send = catalogue, source, newest, send
+        self._catalogues, self._source, self._newest, self._send = catalogues, source, newest, send
         self._limits = limits
         self._label = f"/evaluator/{name}"
         self._moved_at: float | None = None
@@ -97,9 +98,10 @@ class Judging:
             context.detach(token)
 
     async def _judge(self, completed: SnapshotCompleted) -> None:
-        plan = self._catalogue.plans[completed.product]
-        evaluation = Evaluation(plan, self._catalogue.digests, completed.parameters, self._limits)
-        cutter = PartCutter(self._header(completed))
+        catalogue = self._catalogues.current
+        plan = catalogue.plans[completed.product]
+        evaluation = Evaluation(plan, catalogue.digests, completed.parameters, self._limits)
+        cutter = PartCutter(_header(completed, catalogue))
         async for chunk in self._source.chunks(completed):
             self._moved_at = time.monotonic()
             batches = await asyncio.to_thread(evaluation.take, chunk.dataset, chunk.rows)
@@ -109,21 +111,6 @@ class Judging:
         await self._publish(cutter.last(completed))
         EVALUATIONS.labels(completed.product).inc()
         log.info("snapshot judged", rows=evaluation.rows_judged, controls=len(plan.controls))
-
-    def _header(self, completed: SnapshotCompleted) -> ControlResults:
-        return ControlResults(
-            tenant=completed.tenant,
-            instance=completed.instance,
-            product=completed.product,
-            evaluation_id=ids.evaluation_id(completed.snapshot_id, self._catalogue.digest),
-            snapshot_id=completed.snapshot_id,
-            snapshot_digest=completed.chunks.digest if completed.chunks else "",
-            snapshot_started_at=completed.started_at,
-            evaluated_at=datetime.now(UTC),
-            catalogue_digest=self._catalogue.digest,
-            catalogue_generation=self._catalogue.generation,
-            part=0,
-        )
 
     async def _publish(self, parts: Iterable[ControlResults]) -> None:
         for part in parts:
@@ -150,3 +137,19 @@ class Judging:
         )
         headers = envelope.headers(request, source=self._label, event_id=request.request_id)
         await self._send("collection-requests", request.key, envelope.encode(request), headers)
+
+
+def _header(completed: SnapshotCompleted, catalogue: Catalogue) -> ControlResults:
+    return ControlResults(
+        tenant=completed.tenant,
+        instance=completed.instance,
+        product=completed.product,
+        evaluation_id=ids.evaluation_id(completed.snapshot_id, catalogue.digest),
+        snapshot_id=completed.snapshot_id,
+        snapshot_digest=completed.chunks.digest if completed.chunks else "",
+        snapshot_started_at=completed.started_at,
+        evaluated_at=datetime.now(UTC),
+        catalogue_digest=catalogue.digest,
+        catalogue_generation=catalogue.generation,
+        part=0,
+    )

@@ -1,7 +1,8 @@
 """The frameworks that controls are mapped to (`controls/frameworks/<id>.yaml`): which ids a control may name."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from plumbline_contracts.documents import Document, DocumentError, Place, read_document
@@ -35,12 +36,28 @@ class Framework(BaseModel):
     notice: str | None = None
     ids: list[Reference] = Field(min_length=1)
 
+    def with_ids_of(self, other: "Framework") -> "Framework":
+        """This framework with the ids that only `other` has behind its own."""
+        known = {reference.id for reference in self.ids}
+        added = [reference for reference in other.ids if reference.id not in known]
+        return self.model_copy(update={"ids": [*self.ids, *added]})
+
 
 @dataclass(frozen=True)
 class Frameworks:
-    """All frameworks of a catalogue: id to the ids of its requirements."""
+    """All frameworks of a catalogue, by id."""
 
-    declared: dict[str, frozenset[str]]
+    known: Mapping[str, Framework]
+
+    @cached_property
+    def declared(self) -> dict[str, frozenset[str]]:
+        """Framework id to the ids of its requirements."""
+        return {name: frozenset(reference.id for reference in it.ids) for name, it in self.known.items()}
+
+    def with_those_of(self, others: "Frameworks") -> "Frameworks":
+        """Both; of a framework that both declare, the ids of both."""
+        shared = {name: it.with_ids_of(others.known[name]) for name, it in self.known.items() if name in others.known}
+        return Frameworks({**self.known, **others.known, **shared})
 
     def problems_of(self, control: Control) -> Iterator[tuple[Place, str]]:
         """Where `control` names a framework or a requirement that is not declared."""
@@ -56,7 +73,7 @@ class Frameworks:
 
 def load_frameworks(folder: Path, problems: list[str]) -> Frameworks:
     """The frameworks in `folder`; mistakes are appended to `problems` as `file:line: what is wrong`."""
-    declared: dict[str, frozenset[str]] = {}
+    known: dict[str, Framework] = {}
     for path in sorted(folder.glob("*.yaml")):
         try:
             document = read_document(path)
@@ -67,8 +84,8 @@ def load_frameworks(folder: Path, problems: list[str]) -> Frameworks:
             problems += [document.at(place, message) for place, message in mistakes(error, Framework)]
         else:
             problems += _inconsistencies(framework, document)
-            declared[framework.id] = frozenset(reference.id for reference in framework.ids)
-    return Frameworks(declared)
+            known[framework.id] = framework
+    return Frameworks(known)
 
 
 def _inconsistencies(framework: Framework, document: Document) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,9 +12,10 @@ from plumbline_contracts.documents import Document, DocumentError, Place, read_d
 from plumbline_contracts.events import ControlDefinition, Product
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from plumbline_evaluator.catalogue.frameworks import Frameworks, load_frameworks
+from plumbline_evaluator.catalogue.frameworks import Framework, Frameworks, load_frameworks
 from plumbline_evaluator.catalogue.mistakes import mistakes
 from plumbline_evaluator.catalogue.model import Control
+from plumbline_evaluator.catalogue.overrides import OVERRIDES, load_overrides
 from plumbline_evaluator.judging.plan import PlanError, ProductPlan, build_plan
 
 HEADER = "catalogue.yaml"
@@ -48,6 +49,7 @@ class Catalogue:
     controls: dict[str, Control]
     digests: dict[str, str]
     plans: dict[Product, ProductPlan]
+    frameworks: Mapping[str, Framework]
 
     @cached_property
     def digest(self) -> str:
@@ -89,32 +91,67 @@ def control_digest(control: Control) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def load(folder: Path) -> Catalogue:
-    """The catalogue in `folder`, compiled. Raises CatalogueError with every problem found."""
+def load(folder: Path, custom: Path | None = None) -> Catalogue:
+    """The catalogue in `folder`, compiled. Raises CatalogueError with every problem found.
+
+    `custom` is a folder of an operator's own: its controls are added, or stand in the place of those with their id,
+    its frameworks are added, and its `overrides.yaml` sets defaults of parameters and leaves controls out.
+    """
     header = _load_header(folder / HEADER)
-    problems = list(_strangers(folder))
+    problems = list(_strangers(folder, _why_not_shipped))
     frameworks = load_frameworks(folder / FRAMEWORKS, problems)
-    sources = _sources(folder, frameworks, problems)
+    sources = _sources(_control_files(folder), problems)
+    overrides = None
+    if custom is not None:
+        problems += _unusable(custom)
+        problems += _strangers(custom, _why_not_custom)
+        frameworks = frameworks.with_those_of(load_frameworks(custom / FRAMEWORKS, problems))
+        sources |= _sources([*_control_files(custom), *_flat_files(custom)], problems)
+        overrides = load_overrides(custom / OVERRIDES, problems)
+    problems += _problems_between(sources, frameworks)
     if not sources and not problems:
         problems.append(f"{folder}: no control in it; expected <product>/<ID>.yaml")
-    controls = {name: source.control for name, source in sources.items()}
+    controls = {name: source.control for name, source in sorted(sources.items())}
+    if overrides:
+        controls = overrides.applied_to(controls, problems)
     plans = _plans(controls, sources, problems)
     if problems:
         raise CatalogueError(problems)
     digests = {name: control_digest(control) for name, control in controls.items()}
-    return Catalogue(header.version, header.generation, controls, digests, plans)
+    return Catalogue(header.version, header.generation, controls, digests, plans, frameworks.known)
 
 
-def _strangers(folder: Path) -> Iterator[str]:
+def _unusable(custom: Path) -> Iterator[str]:
+    if not custom.is_dir():
+        yield f"{custom}: the folder of custom controls is not there; mount it, or unset PLUMBLINE_CUSTOM_CONTROLS"
+
+
+def _control_files(folder: Path) -> list[Path]:
+    return sorted(path for product in Product for path in folder.glob(f"{product}/*.yaml"))
+
+
+def _flat_files(custom: Path) -> list[Path]:
+    """Controls directly in the folder, which is how a Kubernetes ConfigMap is mounted."""
+    return sorted(path for path in custom.glob("*.yaml") if path.name not in (HEADER, OVERRIDES))
+
+
+def _strangers(folder: Path, why_not_read: Callable[[Path], str | None]) -> Iterator[str]:
     """YAML files that look as if they were of the catalogue and would not be read; hidden ones are nobody's."""
     for path in sorted({*folder.glob("*/*"), *folder.rglob("*")}):
         place = path.relative_to(folder)
         is_hidden = any(part.startswith(".") for part in place.parts)
-        if path.suffix.lower() in (".yml", ".yaml") and not is_hidden and (reason := _why_not_read(place)):
+        if path.suffix.lower() in (".yml", ".yaml") and not is_hidden and (reason := why_not_read(place)):
             yield f"{path}:1: not read: {reason}"
 
 
-def _why_not_read(place: Path) -> str | None:
+def _why_not_custom(place: Path) -> str | None:
+    """Why a YAML file of the operator's folder is not read; None when it is."""
+    if place.suffix != ".yaml":
+        return "the files of a catalogue end in .yaml"
+    return None if len(place.parts) == 1 else _why_not_shipped(place)
+
+
+def _why_not_shipped(place: Path) -> str | None:
     """Why a YAML file at this place in the catalogue's folder is not read; None when it is."""
     folders = (*Product, FRAMEWORKS)
     if place == Path(HEADER):
@@ -128,19 +165,31 @@ def _why_not_read(place: Path) -> str | None:
     return None if place.suffix == ".yaml" else "the files of a catalogue end in .yaml"
 
 
-def _sources(folder: Path, frameworks: Frameworks, problems: list[str]) -> "dict[str, _Source]":
+def _sources(paths: Iterable[Path], problems: list[str]) -> "dict[str, _Source]":
     """The control files by control id; mistakes are appended to `problems`."""
     sources: dict[str, _Source] = {}
-    for path in sorted(path for product in Product for path in folder.glob(f"{product}/*.yaml")):
+    for path in paths:
         try:
             source = _Source.read(path)
         except CatalogueError as error:
             problems += error.problems
             continue
-        problems += _conflicts(source, sources)
-        problems += [source.at(place, message) for place, message in frameworks.problems_of(source.control)]
+        if other := sources.get(source.control.id):
+            problems.append(source.at(("id",), f"control id {source.control.id} is also in {other.path}"))
+        problems += _misplacements(source)
         sources.setdefault(source.control.id, source)
     return sources
+
+
+def _problems_between(sources: "dict[str, _Source]", frameworks: Frameworks) -> Iterator[str]:
+    """Aliases that two controls share, and frameworks that nobody declares."""
+    taken: dict[str, _Source] = {}
+    for source in sources.values():
+        for alias in source.control.aliases:
+            if alias in taken:
+                yield source.at(("aliases",), f"alias {alias} is also in {taken[alias].path}")
+            taken.setdefault(alias, source)
+        yield from (source.at(place, message) for place, message in frameworks.problems_of(source.control))
 
 
 def _plans(
@@ -168,18 +217,12 @@ def _load_header(path: Path) -> CatalogueFile:
         raise CatalogueError(problems) from error
 
 
-def _conflicts(source: "_Source", sources: "dict[str, _Source]") -> Iterator[str]:
-    control = source.control
-    if other := sources.get(control.id):
-        yield source.at(("id",), f"control id {control.id} is also in {other.path}")
-    taken = {alias: other for other in sources.values() for alias in other.control.aliases}
-    for alias in control.aliases:
-        if alias in taken:
-            yield source.at(("aliases",), f"alias {alias} is also in {taken[alias].path}")
+def _misplacements(source: "_Source") -> Iterator[str]:
+    control, folder = source.control, source.path.parent.name
     if source.path.stem != control.id:
         yield source.at(("id",), f"the file name and the id {control.id} differ")
-    if source.path.parent.name != control.product:
-        yield source.at(("product",), f"product {control.product} does not fit the folder {source.path.parent.name}/")
+    if folder in tuple(Product) and folder != control.product:
+        yield source.at(("product",), f"product {control.product} does not fit the folder {folder}/")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from plumbline_contracts.datasets import DatasetSchema
 from plumbline_contracts.events import (
     ControlResult,
     DatasetState,
@@ -17,21 +18,15 @@ from plumbline_contracts.events import (
 )
 from pydantic import JsonValue
 
-from plumbline_evaluator.catalogue.model import AllCheck, Control, PropertyCheck, RowCheck
+from plumbline_evaluator.catalogue.model import Control, PropertyCheck, RowCheck
 from plumbline_evaluator.expressions import ANSWER_BITS, BELONGS, COMPLIES, Expression, Questionnaire
-from plumbline_evaluator.judging.judges import (
-    CountJudge,
-    Judge,
-    PopulationJudge,
-    PropertyJudge,
-    RowsJudge,
-    SingleJudge,
-    unreadable,
-)
-from plumbline_evaluator.judging.plan import RELEASE, CompiledControl, Gate, Leaf, ProductPlan
+from plumbline_evaluator.judging.gates import GateJudge, barred
+from plumbline_evaluator.judging.judges import Judge, PropertyJudge, SingleJudge
+from plumbline_evaluator.judging.plan import RELEASE, CompiledControl, Leaf, ProductPlan
+from plumbline_evaluator.judging.populations import CountJudge, PopulationJudge, RowsJudge
 from plumbline_evaluator.judging.presence import FieldReader
 from plumbline_evaluator.judging.releases import RANKS
-from plumbline_evaluator.judging.verdicts import Verdict, combine_all, combine_any
+from plumbline_evaluator.judging.verdicts import Verdict, combine_all, combine_any, combine_share
 
 Parameters = Mapping[str, Mapping[str, JsonValue]]
 
@@ -119,8 +114,14 @@ def _result(control: Control, digest: str, verdict: Verdict) -> ControlResult:
     )
 
 
-def _not_collected(name: str, source: str) -> DatasetSummary:
-    return DatasetSummary(name=name, kind="rows", state=DatasetState.ERROR, source=source)
+_COMBINATIONS = {"all": combine_all, "any": combine_any, "share": combine_share}
+
+
+def _summary(summaries: Mapping[str, DatasetSummary], schema: DatasetSchema) -> DatasetSummary:
+    """How a dataset was read; one that the snapshot does not name could not be."""
+    return summaries.get(schema.name) or DatasetSummary(
+        name=schema.name, kind="rows", state=DatasetState.ERROR, source=schema.source
+    )
 
 
 class _Trial:
@@ -132,22 +133,19 @@ class _Trial:
         params = {name: param.default for name, param in self.control.params.items()}
         if self.refused is None:
             params |= parameters.get(self.control.id, {})
-        self.gate = _GateJudge(compiled.gate, params) if compiled.gate else None
+        self.gates = [GateJudge(gate, params) for gate in compiled.gates]
         self.judges = [_judge(leaf, params, evaluation) for leaf in compiled.leaves]
 
     def conclude(self, summaries: Mapping[str, DatasetSummary]) -> Verdict:
         if self.refused is not None:
             return Verdict(Outcome.UNKNOWN, self.refused, reason=UnknownReason.INVALID_PARAMETER)
-        if self.gate and (verdict := self.gate.conclude(summaries)):
+        if verdict := barred(gate.conclude(_summary(summaries, gate.gate.dataset)) for gate in self.gates):
             return verdict
-        parts = []
-        for judge in self.judges:
-            schema = judge.leaf.dataset
-            summary = summaries.get(schema.name) or _not_collected(schema.name, schema.source)
-            parts.append((judge.leaf.name, judge.conclude(summary)))
+        parts = [(judge.leaf.name, judge.conclude(_summary(summaries, judge.leaf.dataset))) for judge in self.judges]
         if len(parts) == 1 and not parts[0][0]:
             return parts[0][1]
-        return combine_all(parts) if isinstance(self.control.check, AllCheck) else combine_any(parts)
+        assert self.control.check is not None
+        return _COMBINATIONS[self.control.check.kind](parts)
 
 
 def _refused_parameter(control: Control, given: Mapping[str, JsonValue]) -> str | None:
@@ -172,44 +170,12 @@ def _judge(leaf: Leaf, params: Mapping[str, JsonValue], evaluation: Evaluation) 
             return SingleJudge(leaf, params)
 
 
-class _GateJudge:
-    """Whether a control applies to the instance."""
-
-    def __init__(self, gate: Gate, params: Mapping[str, JsonValue]) -> None:
-        self.gate = gate
-        self._params = params
-        self.row: Row | None = None
-
-    def take(self, row: Row) -> None:
-        self.row = row
-
-    def conclude(self, summaries: Mapping[str, DatasetSummary]) -> Verdict | None:
-        """None when the control applies."""
-        schema, expression = self.gate.dataset, self.gate.expression
-        summary = summaries.get(schema.name) or _not_collected(schema.name, schema.source)
-        if self.row is None:
-            return unreadable(schema, summary) if summary.state is not DatasetState.OK else _unclear(schema.name)
-        data = {variable: self._params[name] for variable, name in expression.variables.items()}
-        if FieldReader(schema, expression.fields).read(self.row, data):
-            return _unclear(schema.name)
-        holds = expression.holds(self.gate.language.activation(data))
-        if holds is None:
-            return _unclear(schema.name)
-        text = f"This control does not apply here: `{expression.text}` does not hold for this instance."
-        return None if holds else Verdict(Outcome.NOT_APPLICABLE, text)
-
-
-def _unclear(dataset: str) -> Verdict:
-    text = f"Whether this control applies could not be decided: {dataset} was read without the field that says it."
-    return Verdict(Outcome.UNKNOWN, text, reason=UnknownReason.MISSING_FIELD)
-
-
 class _Route:
     """Brings the rows of one dataset to the judges that want them, as cheaply as each allows."""
 
     def __init__(self, dataset: str, trials: list[_Trial], questionnaire: Questionnaire | None) -> None:
         judges = [judge for trial in trials for judge in trial.judges if judge.leaf.dataset.name == dataset]
-        self._gates = [trial.gate for trial in trials if trial.gate and trial.gate.gate.dataset.name == dataset]
+        self._gates = [gate for trial in trials for gate in trial.gates if gate.gate.dataset.name == dataset]
         self._properties = _by_property(judges)
         self._releases = (
             [judge for trial in trials for judge in trial.judges if isinstance(judge, PropertyJudge)]

@@ -1,7 +1,7 @@
 """One judge per compiled check: takes the rows of its dataset, then concludes with a verdict."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,23 +11,20 @@ from plumbline_contracts.events import (
     DatasetState,
     DatasetSummary,
     Evidence,
-    ExposedEntity,
     MissingField,
     Outcome,
     Row,
     UnknownReason,
 )
-from plumbline_contracts.ids import EntityDigest
 from pydantic import JsonValue
 
-from plumbline_evaluator.catalogue.model import CountCheck, DocumentCheck, PropertyCheck, RowCheck, RowsCheck
+from plumbline_evaluator.catalogue.model import DocumentCheck, PropertyCheck, RowCheck
 from plumbline_evaluator.expressions import Expression
-from plumbline_evaluator.judging.plan import Leaf
+from plumbline_evaluator.judging.plan import RANK, Leaf
 from plumbline_evaluator.judging.presence import FieldReader
 from plumbline_evaluator.judging.verdicts import Verdict, decided, explained, sentence
 
 Params = Mapping[str, JsonValue]
-Emit = Callable[[str, ExposedEntity], None]
 
 _REASON_OF_STATE = {
     DatasetState.DENIED: UnknownReason.MISSING_PERMISSION,
@@ -193,7 +190,7 @@ class SingleJudge(Judge):
         if not isinstance(check, RowCheck):
             return self.leaf.dataset.source
         seen = self._row.get(entity.name) if self._row and entity else None
-        return shown(seen or self.leaf.name or check.key or ", ".join(check.match.values()))
+        return shown(seen or check.subject or self.leaf.name or check.key or ", ".join(check.match.values()))
 
     def _what(self) -> str:
         source = self.leaf.dataset.source
@@ -212,7 +209,14 @@ class SingleJudge(Judge):
                 if summary.state is DatasetState.TRUNCATED
                 else _absent(check.absent, f"found no {self._what()}", self.expected)
             )
+        if isinstance(check, DocumentCheck) and summary.state is DatasetState.TRUNCATED:
+            return self._partly_read()
         return self._worst() if self._others else self._judge_row(self._row)
+
+    def _partly_read(self) -> Verdict:
+        """A document sums up what was read: a part of it proves nothing."""
+        text = f"{self.leaf.dataset.source} was read in part only; {self._found()} may not be all."
+        return Verdict(Outcome.UNKNOWN, text, reason=UnknownReason.TRUNCATED)
 
     def _worst(self) -> Verdict:
         """The verdict on the row that decides: one that fails, else one that cannot be judged, else the lowest."""
@@ -293,9 +297,13 @@ class PropertyJudge(Judge):
         return replace(worst, explanation=text)
 
     def _found(self, text: str) -> str:
-        """One value as it stands there and, where its text leaves that open, as what it counts."""
-        counts = ", which counts as false" if self._check.type == "bool" and text.lower() not in _BOOLEANS else ""
-        return f"found {self._check.property} = {shown(text)}{counts}"
+        """One value as it stands there."""
+        neither = ", which is neither true nor false" if self._is_neither(text) else ""
+        return f"found {self._check.property} = {shown(text)}{neither}"
+
+    def _is_neither(self, text: str) -> bool:
+        """Whether a switch has a text of which nobody says what it means; it complies with nothing then."""
+        return self._check.type == "bool" and text.strip().lower() not in _BOOLEANS
 
     def _judge_absent(self) -> Verdict:
         check, absent = self._check, self._check.absent
@@ -319,173 +327,23 @@ class PropertyJudge(Judge):
 
     def _judge_text(self, text: str, found: str) -> Verdict:
         value: JsonValue = text
+        if self._is_neither(text):
+            return Verdict(Outcome.FAIL, explained(0, found, self.expected))
         if self._check.type == "bool":
             value = text.strip().lower() == "true"
+        elif self._check.type == "list":
+            value = [item.strip() for item in text.split(",") if item.strip()]
         elif self._check.type == "int":
             try:
                 value = int(text)
             except ValueError:
                 message = f"{sentence(found)}, which is not a number."
                 return Verdict(Outcome.UNKNOWN, message, reason=UnknownReason.MISSING_FIELD)
+        assert self.leaf.passes is not None
         data = {"value": value, **self._values(self.leaf.passes)}
+        if RANK in self.leaf.passes.fields:
+            if self.release_rank is None:
+                message = f"{sentence(found)}, and the release that decides what is expected could not be read."
+                return Verdict(Outcome.UNKNOWN, message, reason=UnknownReason.MISSING_FIELD)
+            data[RANK] = self.release_rank
         return judge_values(self.leaf, self.leaf.language.activation(data), found, self.expected)
-
-
-class PopulationJudge(Judge):
-    """Base of the judges that see every row. The expressions are evaluated for all of them together, elsewhere."""
-
-    def __init__(self, leaf: Leaf, params: Params, emit: Emit, limit: int) -> None:
-        super().__init__(leaf, params)
-        self._emit = emit
-        self._limit = limit
-        self.total = 0
-        self.unjudged = 0
-        self.listed = 0
-        self.digest = EntityDigest()
-        self._detail_fields = sorted(self.named_fields)
-        assert leaf.dataset.entity is not None
-        self._entity = leaf.dataset.entity
-
-    @abstractmethod
-    def take(self, row: Row, complies: bool | None) -> None:
-        """Take a row of the population; `complies` is None when it cannot be judged."""
-
-    def take_undecided(self, row: Row) -> None:
-        """Take a row of which it is not known whether it belongs to the population."""
-        self.total += 1
-        self.unjudged += 1
-        self.expose(row)
-
-    def expose(self, row: Row) -> None:
-        """Count a row as exposed, and list it (id, name and the fields that were judged) while the limit allows."""
-        entity_id = str(row.get(self._entity.id, ""))
-        self.digest.add(entity_id)
-        if self.listed < self._limit:
-            self.listed += 1
-            name, detail = str(row.get(self._entity.name, "")), {field: row.get(field) for field in self._detail_fields}
-            entity = ExposedEntity(id=entity_id, name=name, type=self._entity.type, detail=detail)
-            self._emit(self.leaf.control, entity)
-
-
-class RowsJudge(PopulationJudge):
-    """The share of a population that complies."""
-
-    def __init__(self, leaf: Leaf, params: Params, emit: Emit, limit: int) -> None:
-        super().__init__(leaf, params, emit, limit)
-        self.compliant = 0
-
-    def take(self, row: Row, complies: bool | None) -> None:
-        self.total += 1
-        if complies:
-            self.compliant += 1
-            return
-        self.unjudged += complies is None
-        self.expose(row)
-
-    def _counted(self) -> Verdict:
-        return Verdict(
-            Outcome.UNKNOWN,
-            "",
-            compliant=self.compliant,
-            total=self.total,
-            exposed=self.total - self.compliant,
-            exposed_listed=self.listed,
-            exposed_digest=self.digest.hex() if self.digest.count else None,
-        )
-
-    def _conclude(self, summary: DatasetSummary) -> Verdict:
-        counted, source = self._counted(), self.leaf.dataset.source
-        seen = f"{self.compliant} of {_rows(self.total)} of {source} {_comply(self.compliant, self.total)}"
-        if summary.state is DatasetState.TRUNCATED and (self.compliant or not self.total):
-            text = f"{source} was read in part only; of what was read, {seen}; expected of each: {self.expected}."
-            return replace(counted, explanation=text, reason=UnknownReason.TRUNCATED)
-        if not self.total:
-            return self._nobody()
-        if self.unjudged == self.total:
-            text = f"0 of {_rows(self.total)} of {source} could be judged: fields are missing."
-            return replace(counted, explanation=text, reason=UnknownReason.MISSING_FIELD)
-        verb = "counts" if self.unjudged == 1 else "count"
-        unjudged = f" {self.unjudged} of them could not be judged and {verb} as not compliant." if self.unjudged else ""
-        share = self.compliant / self.total
-        text = explained(share, seen, self.expected, of="each") + unjudged
-        return replace(counted, outcome=decided(share), explanation=text, share=share)
-
-    def _nobody(self) -> Verdict:
-        check = self.leaf.check
-        assert isinstance(check, RowsCheck)
-        text = "Nothing on this instance is of the kind that this control judges."
-        share = 1.0 if check.absent is Outcome.PASS else 0.0
-        reason = UnknownReason.MISSING_FIELD if check.absent is Outcome.UNKNOWN else None
-        return Verdict(check.absent, text, share=share, reason=reason, compliant=0, total=0)
-
-
-def _rows(count: int, which: str = "") -> str:
-    return f"{count or 'no'} {which}row{'' if count == 1 else 's'}"
-
-
-def _comply(compliant: int, total: int) -> str:
-    return "complies" if 1 in (compliant, total) else "comply"
-
-
-class CountJudge(PopulationJudge):
-    """How many rows match, against bands. They are exposed only when there are too many, so they wait for the end."""
-
-    def __init__(self, leaf: Leaf, params: Params, emit: Emit, limit: int) -> None:
-        self._waiting: list[ExposedEntity] = []
-        super().__init__(leaf, params, lambda _, entity: self._waiting.append(entity), limit)
-        self._publish = emit
-
-    def take(self, row: Row, complies: bool | None) -> None:
-        self.total += 1
-        self.expose(row)
-
-    def _bound(self, bound: int | str | None) -> int | None:
-        if isinstance(bound, str):
-            value = self.params[bound.removeprefix("params.")]
-            assert isinstance(value, int)
-            return value
-        return bound
-
-    def _share(self, count: int) -> float:
-        check = self.leaf.check
-        assert isinstance(check, CountCheck)
-        for band in check.bands:
-            low, high = self._bound(band.minimum), self._bound(band.maximum)
-            if (low is None or count >= low) and (high is None or count <= high):
-                return band.share
-        return 0.0
-
-    def _reachable(self, count: int) -> set[float]:
-        """The shares that are possible when `count` or more rows match."""
-        check = self.leaf.check
-        assert isinstance(check, CountCheck)
-        edges = {count}
-        for band in check.bands:
-            low, high = self._bound(band.minimum), self._bound(band.maximum)
-            edges |= {edge for edge in (low, None if high is None else high + 1) if edge is not None and edge > count}
-        return {self._share(edge) for edge in edges}
-
-    def _conclude(self, summary: DatasetSummary) -> Verdict:
-        source = self.leaf.dataset.source
-        found = f"found {_rows(self.total, 'matching ')} in {source}"
-        if summary.state is DatasetState.TRUNCATED and self._reachable(self.total) != {self._share(self.total)}:
-            text = f"{source} was read in part only; of what was read, {found}; expected: {self.expected}."
-            return Verdict(Outcome.UNKNOWN, text, reason=UnknownReason.TRUNCATED, total=self.total)
-        if self.total and self.unjudged == self.total:
-            text = f"0 of {_rows(self.total)} of {source} could be judged: fields are missing."
-            return Verdict(Outcome.UNKNOWN, text, reason=UnknownReason.MISSING_FIELD, total=self.total)
-        share = min(self._share(count) for count in range(self.total - self.unjudged, self.total + 1))
-        if share == 1:
-            return Verdict(Outcome.PASS, explained(share, found, self.expected), share=1.0, total=self.total)
-        for entity in self._waiting:
-            self._publish(self.leaf.control, entity)
-        undecided = f" Of these, {self.unjudged} may not match; the worst number counts." if self.unjudged else ""
-        return Verdict(
-            decided(share),
-            explained(share, found, self.expected) + undecided,
-            share=share,
-            total=self.total,
-            exposed=self.total,
-            exposed_listed=self.listed,
-            exposed_digest=self.digest.hex() if self.digest.count else None,
-        )

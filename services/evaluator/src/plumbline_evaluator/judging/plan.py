@@ -21,8 +21,9 @@ from plumbline_evaluator.expressions import Expression, ExpressionError, Languag
 from plumbline_evaluator.judging.releases import RANKS
 
 PROPERTIES = "system_properties"
-RELEASE = "instance"
-VALUE_TYPES: dict[str, FieldType] = {"bool": "bool", "int": "int", "string": "string"}
+RELEASE, RANK = "instance", "family_rank"
+"""The dataset that says which release runs, and its field for that; expressions over a property may name it too."""
+VALUE_TYPES: dict[str, FieldType] = {"bool": "bool", "int": "int", "string": "string", "list": "string_list"}
 
 Problem = tuple[str, tuple[int | str, ...], str]
 
@@ -51,8 +52,9 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Gate:
-    """A control's `applies_when`, compiled."""
+    """One condition of a control's `applies_when`, compiled."""
 
+    condition: AppliesWhen
     dataset: DatasetSchema
     language: Language
     expression: Expression
@@ -64,7 +66,7 @@ class CompiledControl:
 
     control: Control
     leaves: tuple[Leaf, ...]
-    gate: Gate | None
+    gates: tuple[Gate, ...]
 
 
 @dataclass(frozen=True)
@@ -83,10 +85,16 @@ class ProductPlan:
         """The datasets that any control reads."""
         leaves = [leaf for compiled in self.controls for leaf in compiled.leaves]
         named = {leaf.dataset.name for leaf in leaves}
-        named |= {compiled.gate.dataset.name for compiled in self.controls if compiled.gate}
-        if any(isinstance(leaf.check, PropertyCheck) and leaf.check.absent.releases for leaf in leaves):
+        named |= {gate.dataset.name for compiled in self.controls for gate in compiled.gates}
+        if any(map(_depends_on_release, leaves)):
             named.add(RELEASE)
         return frozenset(named)
+
+
+def _depends_on_release(leaf: Leaf) -> bool:
+    if not isinstance(leaf.check, PropertyCheck):
+        return False
+    return bool(leaf.check.absent.releases) or (leaf.passes is not None and RANK in leaf.passes.fields)
 
 
 def build_plan(product: Product, controls: list[Control]) -> ProductPlan:
@@ -115,11 +123,20 @@ class _Compiler:
         self._product = product
         self._schemas = datasets(product)
         params = {c.id: {name: param.type for name, param in c.params.items()} for c in controls}
-        self._languages = {
-            name: Language({field: spec.type for field, spec in schema.fields.items()}, params)
-            for name, schema in self._schemas.items()
-        }
-        self._value_languages = {kind: Language({"value": kind}, params) for kind in VALUE_TYPES.values()}
+        self._params = params
+        self._languages: dict[str, Language] = {}
+
+    def _language(self, schema: DatasetSchema, value_type: FieldType | None = None) -> Language:
+        """The language of a dataset's rows or, of a property, that of its value; made when first asked for."""
+        name = f"a value of type {value_type}" if value_type else schema.name
+        if name not in self._languages:
+            fields = (
+                {"value": value_type, RANK: "int"}
+                if value_type
+                else {name: f.type for name, f in schema.fields.items()}
+            )
+            self._languages[name] = Language(fields, self._params)
+        return self._languages[name]
 
     def compile(self, control: Control) -> CompiledControl:
         leaves = []
@@ -129,8 +146,8 @@ class _Compiler:
             if leaf is not None:
                 leaves.append(leaf)
                 self._check_details(control, leaf, place)
-        gate = self._gate(control.id, control.applies_when) if control.applies_when else None
-        return CompiledControl(control, tuple(leaves), gate)
+        gates = (self._gate(control.id, number, asked) for number, asked in enumerate(control.applies_when))
+        return CompiledControl(control, tuple(leaves), tuple(gate for gate in gates if gate))
 
     def _schema(self, control: str, dataset: str, place: tuple[int | str, ...]) -> DatasetSchema | None:
         if schema := self._schemas.get(dataset):
@@ -159,13 +176,9 @@ class _Compiler:
             return None
         if isinstance(check, DocumentCheck) != (schema.kind == "document"):
             self.problems.append((control.id, (*place, "kind"), f"{schema.name} is a {schema.kind} dataset"))
-        language = (
-            self._value_languages[VALUE_TYPES[check.type]]
-            if isinstance(check, PropertyCheck)
-            else self._languages[schema.name]
-        )
-        passes = getattr(check, "passes", None)
-        where = check.where if isinstance(check, RowsCheck | CountCheck) else None
+        value_type = VALUE_TYPES[check.type] if isinstance(check, PropertyCheck) else None
+        language = self._language(schema, value_type)
+        where, passes, key = _questions(check)
         partial = check.partial if isinstance(check, DocumentCheck) else []
         bands = [self._expression(language, p.when, control.id, (*place, "partial", i)) for i, p in enumerate(partial)]
         return Leaf(
@@ -174,26 +187,46 @@ class _Compiler:
             check=check,
             dataset=schema,
             language=language,
-            passes=self._expression(language, passes, control.id, (*place, "pass")),
-            where=self._expression(language, where, control.id, (*place, "where")),
+            passes=self._expression(language, passes, control.id, (*place, "where" if key == "of" else "pass")),
+            where=self._expression(language, where, control.id, (*place, key)),
             partial=tuple((band, p.share) for band, p in zip(bands, partial, strict=True) if band is not None),
         )
 
-    def _gate(self, control: str, condition: AppliesWhen) -> Gate | None:
-        place = ("applies_when",)
+    def _gate(self, control: str, number: int, condition: AppliesWhen) -> Gate | None:
+        place = ("applies_when", number)
         schema = self._schema(control, condition.dataset, place)
         if schema is None:
             return None
-        if schema.kind != "document":
-            self.problems.append((control, (*place, "dataset"), f"{schema.name} is no document dataset"))
-            return None
-        language = self._languages[schema.name]
+        for problem in _selection_problems(condition, schema):
+            self.problems.append((control, place, problem))
+        language = self._language(schema)
         expression = self._expression(language, condition.expression, control, (*place, "expression"))
-        return Gate(schema, language, expression) if expression else None
+        return Gate(condition, schema, language, expression) if expression else None
 
     def _check_details(self, control: Control, leaf: Leaf, place: tuple[int | str, ...]) -> None:
         for key, message in _detail_problems(control, leaf):
             self.problems.append((control.id, (*place, key), message))
+
+
+def _questions(check: LeafCheck) -> tuple[str | None, str | None, str]:
+    """What selects a row, what is then asked of it, and the key under which the first stands."""
+    match check:
+        case CountCheck(of=None):
+            return check.where, None, "where"
+        case CountCheck():
+            return check.of, check.where, "of"
+        case RowsCheck():
+            return check.where, check.passes, "where"
+        case _:
+            return None, check.passes, "where"
+
+
+def _selection_problems(condition: AppliesWhen, schema: DatasetSchema) -> Iterator[str]:
+    """A condition on rows must select one; a document has none to select."""
+    selects = condition.key is not None or bool(condition.match)
+    if selects == (schema.kind == "document"):
+        yield f"{schema.name} is a document" if selects else f"{schema.name} has rows: say which by `key` or `match`"
+    yield from (f"{name} is not a field of {schema.name}" for name in condition.match if name not in schema.fields)
 
 
 def _detail_problems(control: Control, leaf: Leaf) -> Iterator[tuple[str, str]]:
@@ -207,8 +240,11 @@ def _detail_problems(control: Control, leaf: Leaf) -> Iterator[tuple[str, str]]:
         case RowCheck():
             yield from _match_problems(check, leaf)
         case CountCheck():
-            bounds = [bound for band in check.bands for bound in (band.minimum, band.maximum)]
+            bounds = [bound for b in check.bands for bound in (b.minimum, b.maximum, b.maximum_percent)]
             yield from (("bands", problem) for bound in bounds if (problem := _bound_problem(control, bound)))
+        case RowsCheck():
+            if problem := _target_problem(control, check.target_percent):
+                yield "target_percent", problem
         case PropertyCheck():
             yield from (("absent", problem) for problem in _absent_problems(check))
     try:
@@ -238,6 +274,15 @@ def _bound_problem(control: Control, bound: int | str | None) -> str | None:
         return f"{bound} is not a number and names no parameter"
     kind = control.params[name].type
     return None if kind == "int" else f"{bound} is of type {kind}, expected int"
+
+
+def _target_problem(control: Control, target: int | str) -> str | None:
+    """A target is 1 to 100 percent, whatever an operator sets."""
+    if problem := _bound_problem(control, target):
+        return problem
+    param = control.params[target.removeprefix("params.")] if isinstance(target, str) else None
+    low, high = (param.minimum or 0, param.maximum or 101) if param else (int(target), int(target))
+    return None if low >= 1 and high <= 100 else f"{target} is not bounded to 1 to 100 percent"
 
 
 def _absent_problems(check: PropertyCheck) -> Iterator[str]:

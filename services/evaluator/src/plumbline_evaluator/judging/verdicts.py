@@ -75,9 +75,37 @@ def combine_any(parts: Sequence[tuple[str, Verdict]]) -> Verdict:
     return replace(failed, explanation=f"{failed.explanation} One of them would do.") if len(asked) > 1 else failed
 
 
+def combine_share(parts: Sequence[tuple[str, Verdict]]) -> Verdict:
+    """The part of the checks that pass is the share; one that cannot be judged counts as not passed.
+
+    If none can be judged, the outcome is UNKNOWN. Parts not applicable are out.
+    """
+    asked = [(name, verdict) for name, verdict in parts if verdict.outcome is not Outcome.NOT_APPLICABLE]
+    unknown = _deciding(asked, Outcome.UNKNOWN)
+    if len(unknown) == len(asked):
+        return _combined(parts, Outcome.UNKNOWN if asked else Outcome.NOT_APPLICABLE, 0.0, asked or parts)
+    share = sum(verdict.share for _, verdict in asked) / len(asked)
+    open_parts = [(name, verdict) for name, verdict in asked if verdict.share < 1]
+    combined = _combined(parts, decided(share), share, open_parts or asked)
+    passed = len(asked) - len(open_parts)
+    lead = f"{passed} of {len(asked)} settings are as expected. " if open_parts else ""
+    return replace(combined, explanation=lead + combined.explanation, compliant=passed, total=len(asked))
+
+
+_MET = "As expected: "
+
+
 def _named(name: str, text: str) -> str:
     """A part's text, led by the part's name unless it says it."""
     return text if name in text else f"{name}: {text}"
+
+
+def _told(parts: Sequence[tuple[str, Verdict]], outcome: Outcome) -> str:
+    """What the deciding parts say; of parts that all comply, that they do is said once."""
+    if outcome is not Outcome.PASS or not all(verdict.explanation.startswith(_MET) for _, verdict in parts):
+        return " ".join(_named(name, verdict.explanation) for name, verdict in parts)
+    texts = (_named(name, verdict.explanation.removeprefix(_MET).removesuffix(".")) for name, verdict in parts)
+    return f"{_MET}{'; '.join(texts)}."
 
 
 def _combined(
@@ -88,7 +116,7 @@ def _combined(
         outcome=outcome,
         share=share,
         reason=first.reason if outcome is Outcome.UNKNOWN else None,
-        explanation=" ".join(_named(name, verdict.explanation) for name, verdict in deciding),
+        explanation=_told(deciding, outcome),
         exposed=sum(verdict.exposed for _, verdict in parts),
         exposed_listed=sum(verdict.exposed_listed for _, verdict in parts),
         exposed_digest=next((v.exposed_digest for _, v in parts if v.exposed_digest), None),
