@@ -94,6 +94,7 @@ imports: install ## Who may import whom
 generated: install ## Generated files are current
 	@"$(BIN)/contracts" generate --check
 	@"$(BIN)/evaluator" controls index --check --out contracts/generated/control-index.json
+	@"$(BIN)/evaluator" controls pages --check --out docs/reference/controls
 	@"$(BIN)/evaluator" controls schema --check --out controls/control.schema.json
 	@"$(BIN)/evaluator" controls lock --check
 
@@ -139,6 +140,7 @@ bench: install ## Measure; figures are ratios of two things in one run
 .PHONY: generate
 generate: install ## Write all generated files
 	@"$(BIN)/evaluator" controls index --out contracts/generated/control-index.json
+	@"$(BIN)/evaluator" controls pages --out docs/reference/controls
 	@"$(BIN)/evaluator" controls schema --out controls/control.schema.json
 	@"$(BIN)/evaluator" controls lock
 	@"$(BIN)/contracts" generate

@@ -34,6 +34,8 @@ def main() -> int:
         files = _record(scratch)
         tell("evaluation core")
         sections = [core.measure(files)]
+        tell("files of 500,000 rows")
+        sections.append(sizes.measure_files(files, scratch))
         with broker(scratch / "kafka") as started:
             tell("evaluator service")
             sections.append(throughput.measure(started, files, scratch))

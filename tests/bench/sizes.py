@@ -1,6 +1,7 @@
 """Memory and time on a 100,000-user org against a 1,000-user org: the commands and the services."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,11 @@ ABOUT_COMMANDS = """\
 HTTP into a file; `evaluator evaluate` judges that file.
 Peak resident memory is what the operating system reports of the process when it has ended, the interpreter and
 all libraries included. Both sizes run in turns."""
+ABOUT_FILES = """\
+`evaluator evaluate` on one recorded snapshot whose users stand in it many times over, so that it has 500,000 rows,
+against the snapshot as it was recorded. Peak resident memory as above. Memory is flat when the ratio is near 1: the
+exposed entities are counted, and none is kept."""
+MANY_ROWS = 500_000
 ABOUT_SERVICES = """\
 One collector and one evaluator process, started on an empty topic prefix, read, publish and judge one org of each
 product; then they are stopped and the operating system is asked for their peak resident memory. Measured once, the
@@ -60,6 +66,39 @@ def _commands(orgs: Orgs, product: Product, scratch: Path) -> Command:
     calls = orgs.calls(product) - before
     evaluate = run(["evaluator", "evaluate", f"--snapshot={file}"], scratch=scratch)
     return Command(snapshot, calls, file.stat().st_size / 1e6, evaluate)
+
+
+def measure_files(files: dict[Product, Path], scratch: Path) -> Section:
+    """`evaluator evaluate` on files with 500,000 rows, against those that they were made of."""
+    figures = []
+    for product, file in files.items():
+        large = scratch / "many-rows.snapshot"
+        rows = _multiply(file, large)
+        sides = [
+            [run(["evaluator", "evaluate", f"--snapshot={path}"], scratch=scratch).peak_mb for path in (large, file)]
+            for _ in range(REPETITIONS)
+        ]
+        ours, theirs = map(list, zip(*sides, strict=True))
+        name = f"evaluate: memory, {product}, {rows:,} rows"
+        figures.append(Figure(name, "MB", ours, theirs, "the snapshot as recorded", RATIO_LIMIT, "ratio"))
+        large.unlink()
+    return Section("A file of 500,000 rows", ABOUT_FILES, figures, [])
+
+
+def _multiply(file: Path, out: Path) -> int:
+    """Write the snapshot with its chunks of users as often as makes 500,000 rows; how many rows it has."""
+    *chunks, completed = [json.loads(line) for line in file.read_text().splitlines()]
+    users = [chunk for chunk in chunks if chunk["dataset"] == "users"]
+    times = -(-MANY_ROWS // sum(len(chunk["rows"]) for chunk in users))
+    chunks += users * (times - 1)
+    summary = next(dataset for dataset in completed["datasets"] if dataset["name"] == "users")
+    summary["row_count"] *= times
+    summary["chunk_count"] *= times
+    with out.open("w") as lines:
+        for sequence, record in enumerate(chunks):
+            lines.write(json.dumps({**record, "sequence": sequence}, separators=(",", ":")) + "\n")
+        lines.write(json.dumps(completed, separators=(",", ":")) + "\n")
+    return sum(len(chunk["rows"]) for chunk in chunks)
 
 
 def _of_commands(product: Product, pairs: Sequence[tuple[Command, Command]], small: Orgs, large: Orgs) -> list[Figure]:

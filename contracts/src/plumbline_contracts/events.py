@@ -320,6 +320,8 @@ class ControlDefinition(Event):
     version: int = Field(ge=1)
     catalogue_generation: int = Field(ge=0)
     status: Literal["active", "manual", "retired"] = "active"
+    manual_reason: str | None = None
+    """Why a control with the status `manual` cannot be judged from what can be read."""
     product: Product
     title: str
     category: Literal["Identity", "Apps", "Data", "Device", "Infrastructure"]

@@ -1,6 +1,7 @@
 """An operator's folder adds controls, stands in for shipped ones, sets parameters and leaves controls out."""
 
 import asyncio
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -72,6 +73,16 @@ def test_a_framework_of_the_operators_own_is_known(folder: Path, custom: Path) -
     (custom / "frameworks" / "acme.yaml").write_text(own)
     _copy(custom, "SF-ID-45", "ACME-01", framework=("soc2: [CC6.2]", "acme: [CC6.2]"))
     assert load(folder, custom).controls["ACME-01"].frameworks["acme"] == ["CC6.2"]
+
+
+def test_ids_of_the_operators_own_are_added_to_a_shipped_framework(folder: Path, custom: Path) -> None:
+    (custom / "frameworks").mkdir()
+    own = {"id": "soc2", "name": "N", "version": "1", "publisher": "P", "url": "https://example.com", "licence": "L"}
+    (custom / "frameworks" / "soc2.yaml").write_text(json.dumps({**own, "ids": [{"id": "OWN-1"}, {"id": "CC6.2"}]}))
+    _copy(custom, "SF-ID-45", "ACME-01", framework=("soc2: [CC6.2]", "soc2: [CC6.2, OWN-1]"))
+    shipped, both = load(folder).frameworks["soc2"], load(folder, custom).frameworks["soc2"]
+    assert [reference.id for reference in both.ids] == [*(reference.id for reference in shipped.ids), "OWN-1"]
+    assert both.name == shipped.name
 
 
 def test_overrides_set_defaults_within_bounds_and_leave_controls_out(folder: Path, custom: Path) -> None:

@@ -23,6 +23,8 @@ from plumbline_evaluator.catalogue.model import Control
 from plumbline_evaluator.catalogue.schema import schema_text
 from plumbline_evaluator.index import build_index
 from plumbline_evaluator.judging.evaluation import Evaluation
+from plumbline_evaluator.pages import control_pages
+from plumbline_evaluator.pages.folder import differences, write_folder
 from plumbline_evaluator.scoring import score
 from plumbline_evaluator.settings import Settings
 from plumbline_evaluator.sources import SnapshotError, SnapshotSource
@@ -194,6 +196,20 @@ def index(
 def schema(out: Annotated[Path, typer.Option(help="Where to write it")], check: Check = False) -> None:
     """Write the JSON Schema of control files, for editors."""
     _write_generated(out, schema_text(default_folder() / FRAMEWORKS), check=check)
+
+
+@controls_app.command()
+def pages(
+    out: Annotated[Path, typer.Option(help="Folder to write them to")], check: Check = False, controls: Controls = None
+) -> None:
+    """Write the reference pages of all controls."""
+    wanted = control_pages(_load(controls))
+    if not check:
+        write_folder(out, wanted)
+    elif problems := differences(out, wanted):
+        raise _fail(
+            "\n".join([*problems, "run `make generate` and commit the result; delete what is none of the pages"])
+        )
 
 
 @controls_app.command()

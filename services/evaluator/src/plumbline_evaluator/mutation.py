@@ -77,12 +77,17 @@ def _documents(original: Document) -> Iterator[tuple[str, Document]]:
         place: Place = ("check", "checks", name) if name else ("check",)
         yield from _leaf(original, named[name], place)
     if "checks" in check:
+        for name in named:
+            rest = {other: leaf for other, leaf in named.items() if other != name}
+            yield _changed(original, ("check", "checks"), rest)
         for kind in set(_KINDS_OF_SEVERAL) - {check["kind"]}:
             yield _changed(original, ("check", "kind"), kind)
     for name, param in original["params"].items():
         for changed in _params(param):
             yield _changed(original, ("params", name), changed)
     for number, condition in enumerate(original["applies_when"]):
+        others = [other for other in original["applies_when"] if other is not condition]
+        yield _changed(original, ("applies_when",), others)
         yield from _condition(original, condition, ("applies_when", number))
     if original["points"]:
         yield _changed(original, ("points",), original["points"] - 1)
@@ -114,6 +119,7 @@ def _selections(original: Document, leaf: Document, place: Place) -> Iterator[tu
 def _shares(original: Document, leaf: Document, place: Place) -> Iterator[tuple[str, Document]]:
     for key in ("bands", "partial"):
         for number, band in enumerate(leaf.get(key, [])):
+            yield _changed(original, (*place, key), [other for other in leaf[key] if other is not band])
             for changed in _bands(band):
                 yield _changed(original, (*place, key, number), changed)
     if isinstance(target := leaf.get("target_percent"), int) and target != 100:
@@ -151,7 +157,9 @@ def _condition(original: Document, condition: Document, place: Place) -> Iterato
 
 
 def _expressions(text: str) -> Iterator[str]:
-    """The expression with a neighbour's comparison, a number one off, a string altered, or a condition decided."""
+    """The expression negated, with a neighbour's comparison, a number one off, a string altered, or a part decided."""
+    if text:
+        yield f"!({text})"
     bare = _STRING.sub(lambda match: "_" * len(match.group()), text)
     for match in _COMPARISON.finditer(bare):
         yield _replaced(text, match, _NEIGHBOURS[match.group()])

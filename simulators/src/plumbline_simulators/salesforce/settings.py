@@ -203,6 +203,7 @@ def _monitoring(strong: bool) -> dict[str, Blob]:
             "enableEmailSenderIdCompliance": strong,
         },
         "CommunitiesSettings": {
+            "enableNetworksEnabled": True,
             "enableGuestSecurityOptOutCruc": not strong,
             "enableGuestPermDisOptOutCruc": not strong,
             "enableGuvSecurityOptOutPref": False,

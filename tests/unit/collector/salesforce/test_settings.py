@@ -87,6 +87,14 @@ def test_file_types_that_are_risky_and_hybrid_are_counted() -> None:
     assert [each["file_type"] for each in rows] == ["SVG", "HTML", "PDF"]
 
 
+def test_a_type_of_unknown_risk_counts_and_a_list_that_is_not_there_has_nothing_to_count() -> None:
+    row = _document("file_upload_settings", {"dispositions": [{"fileType": "SWF", "behavior": "HYBRID"}]})
+    assert row["hybrid_risk_file_type_count"] == 1
+    unread: list[dict[str, Any]] = [{}, {"dispositions": None}, {"dispositions": []}]
+    for metadata in unread:
+        assert "hybrid_risk_file_type_count" not in _document("file_upload_settings", metadata)
+
+
 def test_a_setting_that_support_must_open_is_told_from_one_that_is_off() -> None:
     assert _document("connected_app_settings", {}) == {"is_api_access_control_available": False}
     row = _document("connected_app_settings", {"enableAdminApprovedAppsOnly": False})

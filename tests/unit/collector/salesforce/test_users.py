@@ -222,6 +222,8 @@ def test_gated_permissions_are_found_by_what_the_org_describes() -> None:
     ]
     with pytest.raises(LookupError):
         found.mask({"PermissionsModifyAllData": True})
+    in_german = {"PermissionsCanApproveUninstalledApps": "Nicht installierte verbundene Apps genehmigen"}
+    assert PermissionColumns(in_german).existing == [UNINSTALLED_APPS]
 
 
 @pytest.mark.parametrize("hidden", PRIVILEGES)

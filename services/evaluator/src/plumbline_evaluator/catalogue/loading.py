@@ -80,8 +80,8 @@ def definition(control: Control, digest: str, generation: int) -> ControlDefinit
 
 
 _PUBLISHED = (
-    "version", "status", "product", "title", "category", "severity", "aliases", "user_impact", "implementation_cost",
-    "threats", "description", "rationale", "remediation", "frameworks",
+    "version", "status", "manual_reason", "product", "title", "category", "severity", "aliases", "user_impact",
+    "implementation_cost", "threats", "description", "rationale", "remediation", "frameworks",
 )  # fmt: skip
 
 

@@ -84,7 +84,7 @@ class Judge(ABC):
     def __init__(self, leaf: Leaf, params: Params) -> None:
         self.leaf = leaf
         self.params = params
-        self.expected = leaf.check.expected.format(**params)
+        self.expected = leaf.check.expected.format(**{name: shown(value) for name, value in params.items()})
 
     @abstractmethod
     def _conclude(self, summary: DatasetSummary) -> Verdict:

@@ -86,12 +86,13 @@ class ProductPlan:
         leaves = [leaf for compiled in self.controls for leaf in compiled.leaves]
         named = {leaf.dataset.name for leaf in leaves}
         named |= {gate.dataset.name for compiled in self.controls for gate in compiled.gates}
-        if any(map(_depends_on_release, leaves)):
+        if any(map(depends_on_release, leaves)):
             named.add(RELEASE)
         return frozenset(named)
 
 
-def _depends_on_release(leaf: Leaf) -> bool:
+def depends_on_release(leaf: Leaf) -> bool:
+    """Whether the verdict on a property depends on the release that runs."""
     if not isinstance(leaf.check, PropertyCheck):
         return False
     return bool(leaf.check.absent.releases) or (leaf.passes is not None and RANK in leaf.passes.fields)

@@ -36,6 +36,7 @@ _OTHERS = (
 )  # fmt: skip
 UNINSTALLED_APPS = "ApproveUninstalledConnectedApps"
 """Our name for the permission that a describe calls *Approve Uninstalled Connected Apps*; its API name varies."""
+UNINSTALLED_APPS_NAMES = frozenset({"CanApproveUninstalledApps", UNINSTALLED_APPS})
 UNINSTALLED_APPS_LABEL = "approve uninstalled connected apps"
 KNOWN = tuple(dict.fromkeys((*PRIVILEGES, *FULL_COMPROMISE, *IDENTITY_TAKEOVER, *_OTHERS, UNINSTALLED_APPS)))
 """All of them, in the order of the bits."""
@@ -70,7 +71,8 @@ class PermissionColumns:
         named = {column: column.removeprefix(PREFIX) for column in labels if column.startswith(PREFIX)}
         self._columns = {name: f"{PREFIX}{name}" for name in KNOWN if f"{PREFIX}{name}" in named}
         for column, label in labels.items():
-            if column in named and UNINSTALLED_APPS_LABEL in label.lower():
+            is_called_so = named.get(column) in UNINSTALLED_APPS_NAMES or UNINSTALLED_APPS_LABEL in label.lower()
+            if column in named and is_called_so:
                 self._columns[UNINSTALLED_APPS] = column
         self._bits = {column: _BITS[name] for name, column in self._columns.items()}
 

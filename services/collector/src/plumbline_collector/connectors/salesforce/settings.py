@@ -135,7 +135,11 @@ def _connected_apps(metadata: Metadata, _: Row) -> Row:
 
 
 def _file_upload(metadata: Metadata, _: Row) -> Row:
-    risky = [each for each in _entries(metadata.get("dispositions")) if truth(each.get("securityRiskFileType"))]
+    """The counts of risky file types: of none without a list, and of all whose harmlessness is not stated."""
+    listed = _entries(metadata.get("dispositions"))
+    if not listed:
+        return {}
+    risky = [each for each in listed if truth(each.get("securityRiskFileType")) is not False]
     hybrid = [text(each.get("fileType")) for each in risky if each.get("behavior") == "HYBRID"]
     executed = [each for each in risky if each.get("behavior") == "EXECUTE_IN_BROWSER"]
     return {
