@@ -66,6 +66,29 @@ def test_whole_characters_stay() -> None:
     assert bodies.parse_json(rb'["\ud83d\ude00 \u00e9"]') == ["\U0001f600 é"]
 
 
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"[NaN]", b"[-Infinity]", b"[" + b"1" * 5000 + b"]", b'["\t"]', b'["\xff"]', b"[" * 200_000, b"[1] 2"],
+)
+def test_what_is_no_json_or_too_much_of_it_is_refused(body: bytes) -> None:
+    with pytest.raises((ValueError, RecursionError)):
+        bodies.parse_json(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "document"),
+    [
+        (b"\xef\xbb\xbf[1]", [1]),
+        (b"[18446744073709551615, 1.5, -0.0]", [2**64 - 1, 1.5, 0.0]),
+        (b"[1" + b"0" * 400 + b"]", [10**400]),
+        (b'{"a": 1, "a": 2}', {"a": 2}),
+        (b'["\\u0000"]', ["\0"]),
+    ],
+)
+def test_odd_json_is_understood(body: bytes, document: object) -> None:
+    assert bodies.parse_json(body) == document
+
+
 @pytest.mark.parametrize("form", ["{}", "client_secret={}&x", '"{}"', "%s"])
 def test_a_secret_that_is_quoted_back_is_taken_out(form: str) -> None:
     secret = 'p&ss wörd"/1'

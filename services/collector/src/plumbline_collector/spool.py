@@ -8,10 +8,12 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+import orjson
 from plumbline_contracts import envelope
 from plumbline_contracts.events import DatasetChunk, DatasetState, Product, Row, SnapshotCompleted
 
@@ -19,11 +21,21 @@ from plumbline_collector.errors import ReadError
 
 CHUNK_BYTES = 200_000
 LARGEST_ROW_BYTES = 700_000
+BATCH_ROWS = 50
+"""A batch of rows is small against a chunk."""
 SUFFIX = ".spool"
 
 
 class SpoolError(RuntimeError):
     """The spool cannot be written or read; the message names the file and the cause."""
+
+
+@dataclass(slots=True)
+class _Chunk:
+    """Rows of one dataset that are not in the file yet: JSON, some rows with commas between them to each piece."""
+
+    rows: list[bytes] = field(default_factory=list)
+    size_bytes: int = 0
 
 
 class SpoolWriter:
@@ -36,8 +48,7 @@ class SpoolWriter:
         self.path = path
         head = {"tenant": tenant, "instance": instance, "product": product, "snapshot_id": snapshot_id}
         self._head = {**head, "publication_id": ""}
-        self._waiting: dict[str, list[bytes]] = {}
-        self._sizes: dict[str, int] = {}
+        self._waiting: dict[str, _Chunk] = {}
         self._sequence = 0
         self.chunk_counts: dict[str, int] = {}
         self.row_counts: dict[str, int] = {}
@@ -64,24 +75,32 @@ class SpoolWriter:
 
     def add(self, dataset: str, rows: list[Row]) -> None:
         """Keep rows of a dataset; full chunks go to the file at once. Raises ReadError for a row too large to send."""
-        for row in rows:
-            written = _json(row)
-            size = len(written)
-            if size > LARGEST_ROW_BYTES:
-                message = f"a row of {dataset} has {size} bytes; at most {LARGEST_ROW_BYTES} can be published"
-                raise ReadError(DatasetState.ERROR, "row_too_large", message)
-            self.row_counts[dataset] = self.row_counts.get(dataset, 0) + 1
-            self._sizes[dataset] = self._sizes.get(dataset, 0) + size
-            self._waiting.setdefault(dataset, []).append(written)
-            if self._sizes[dataset] >= CHUNK_BYTES:
-                self._flush(dataset)
+        for start in range(0, len(rows), BATCH_ROWS):
+            self._add_batch(dataset, rows[start : start + BATCH_ROWS])
+
+    def _add_batch(self, dataset: str, rows: list[Row]) -> None:
+        """Rows that are written in one go, for a call of the JSON writer costs more than a row."""
+        written = _json(rows)[1:-1]
+        if len(rows) > 1 and len(written) > CHUNK_BYTES:
+            for row in rows:
+                self._add_batch(dataset, [row])
+            return
+        if len(written) > LARGEST_ROW_BYTES:
+            message = f"a row of {dataset} has {len(written)} bytes; at most {LARGEST_ROW_BYTES} can be published"
+            raise ReadError(DatasetState.ERROR, "row_too_large", message)
+        self._keep(dataset, written, len(rows))
+
+    def _keep(self, dataset: str, written: bytes, count: int) -> None:
+        if dataset in self._waiting and self._waiting[dataset].size_bytes + len(written) > CHUNK_BYTES:
+            self._flush(dataset)
+        chunk = self._waiting.setdefault(dataset, _Chunk())
+        chunk.rows.append(written)
+        chunk.size_bytes += len(written)
+        self.row_counts[dataset] = self.row_counts.get(dataset, 0) + count
 
     def _flush(self, dataset: str) -> None:
-        rows = self._waiting.pop(dataset, [])
-        self._sizes[dataset] = 0
-        if not rows:
-            return
         # The rows are written already; a chunk's model would read and write each of them again.
+        rows = self._waiting.pop(dataset).rows
         head = _json({**self._head, "dataset": dataset, "sequence": self._sequence})
         self._write("dataset-chunk", head[:-1] + b',"rows":[' + b",".join(rows) + b"]}")
         self._sequence += 1
@@ -109,8 +128,17 @@ class SpoolWriter:
             raise SpoolError(f"{message}; is the disk full, or the folder another user's?") from error
 
 
-def _json(value: Row) -> bytes:
+def _json(value: Row | list[Row]) -> bytes:
     """Compact JSON in UTF-8. Raises ValueError for a number that JSON does not know."""
+    try:
+        written = orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return _strict_json(value)
+    # orjson writes a number that JSON does not know as null, and rows hardly ever hold one.
+    return _strict_json(value) if b"null" in written else written
+
+
+def _strict_json(value: Row | list[Row]) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 

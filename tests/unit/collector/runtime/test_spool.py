@@ -12,6 +12,7 @@ from plumbline_collector.collection import start_after
 from plumbline_collector.errors import ReadError
 from plumbline_collector.spool import CHUNK_BYTES, LARGEST_ROW_BYTES, SpoolError, SpoolWriter
 from plumbline_contracts.events import DatasetState, Product, RequestReason, Row, SnapshotCompleted
+from pydantic import JsonValue
 
 ROWS: list[Row] = [{"id": number, "name": "ü" * 100} for number in range(3000)]
 
@@ -81,6 +82,33 @@ def test_a_row_that_no_record_can_carry_is_that_datasets_error(tmp_path: Path) -
             spooled.add("users", [{"id": 1}, {"blob": "x" * LARGEST_ROW_BYTES}])
         assert (caught.value.state, caught.value.code) == (DatasetState.ERROR, "row_too_large")
         assert spooled.row_counts == {"users": 1}
+
+
+def test_large_rows_do_not_share_a_chunk_that_grows_too_large(tmp_path: Path) -> None:
+    path, rows = tmp_path / "a.spool", [Row(id=number, blob="x" * 90_000) for number in range(7)]
+    with writer(path) as spooled:
+        spooled.add("users", rows)
+        spooled.flush()
+    assert [len(chunk.rows) for chunk in spool.chunks(path)] == [2, 2, 2, 1]
+    assert spooled.row_counts == {"users": 7}
+
+
+@pytest.mark.parametrize("value", [None, "null", 2**70, 1e300, "\u2028\0é"])
+def test_every_value_of_json_comes_back(tmp_path: Path, value: JsonValue) -> None:
+    path = tmp_path / "a.spool"
+    with writer(path) as spooled:
+        spooled.add("users", [{"value": value, "more": [value]}])
+        spooled.flush()
+    (line,) = path.read_bytes().splitlines()
+    assert json.loads(line)["rows"] == [{"value": value, "more": [value]}]
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), "\ud800"])
+def test_a_value_that_json_does_not_know_is_never_written_as_another(tmp_path: Path, value: JsonValue) -> None:
+    with writer(tmp_path / "a.spool") as spooled:
+        with pytest.raises(ValueError, match=r"not JSON compliant|surrogates not allowed"):
+            spooled.add("users", [{"value": value}])
+        assert spooled.row_counts == {}
 
 
 def test_a_folder_that_cannot_be_is_a_clear_error(tmp_path: Path) -> None:

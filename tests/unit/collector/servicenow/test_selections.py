@@ -1,5 +1,7 @@
 """What proves that there are no rows, and what happens when the instance leaves a condition out."""
 
+from typing import Any
+
 import pytest
 from plumbline_collector.connectors.servicenow import selections
 from plumbline_collector.connectors.servicenow.queries import (
@@ -118,6 +120,21 @@ async def test_a_count_of_hidden_rows_is_no_count() -> None:
     source.hidden = {sys_id(1)}
     with pytest.raises(ReadError, match="shows none"):
         await count(source, ACTIVE, Emptiness())
+
+
+class Miscounting(FakeInstance):
+    """An instance whose totals are half of what is true."""
+
+    async def page(
+        self, table: str, query: str, fields: str, size: int, offset: int
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        rows, total = await super().page(table, query, fields, size, offset)
+        return rows, None if total is None else total // 2
+
+
+async def test_a_total_that_the_rows_contradict_is_no_count() -> None:
+    with pytest.raises(ReadError, match="shows 1 rows and says that it has 0"):
+        await count(Miscounting({"t": [_row(1)]}), ACTIVE, Emptiness())
 
 
 def test_conditions_are_written_as_encoded_queries() -> None:

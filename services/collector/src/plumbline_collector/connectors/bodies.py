@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from urllib.parse import quote, quote_plus
 
 import httpx
+import orjson
 from plumbline_contracts.events import DatasetState
 
 from plumbline_collector.errors import ReadError
@@ -75,7 +76,18 @@ def without(secrets: Iterable[str], body: bytes) -> bytes:
 
 
 def parse_json(body: bytes) -> Any:  # noqa: ANN401 - whatever the product sent
-    """The body as JSON; halves of characters, which nothing else could take, become U+FFFD. Raises ValueError."""
+    """The body as JSON; halves of characters, which nothing else could take, become U+FFFD. Raises ValueError.
+
+    A whole number that needs more than 64 bits comes as the nearest number with a fraction.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return _parse_leniently(body)
+
+
+def _parse_leniently(body: bytes) -> Any:  # noqa: ANN401 - whatever the product sent
+    """What orjson refuses although it can be understood: halves of characters, a byte order mark, huge numbers."""
     document = json.loads(body, parse_constant=_refuse_constant)
     return _whole_characters(document) if _SURROGATE.search(body) else document
 

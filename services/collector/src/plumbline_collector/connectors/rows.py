@@ -37,9 +37,7 @@ class RowWriter:
         """Hand over one page. Raises ReadError as `typed` does."""
         rows = typed(make, records)
         self.count += len(rows)
-        if self._unseen:
-            for row in rows:
-                self._unseen.difference_update(name for name, value in row.items() if value is not None)
+        self._unseen = {name for name in self._unseen if all(row.get(name) is None for row in rows)}
         if rows:
             self._sink.add(self._schema.name, rows)
 

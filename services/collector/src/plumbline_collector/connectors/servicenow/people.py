@@ -5,12 +5,14 @@ Sources: sys_user, sys_user_has_role, user_multifactor_auth, sys_user_basic_auth
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from plumbline_contracts.events import Row
 
 from plumbline_collector.connectors.servicenow.identifiers import Key, key
 from plumbline_collector.connectors.servicenow.values import (
+    days_between,
     days_since,
     filled,
     flag,
@@ -28,6 +30,8 @@ ROLE_FIELDS = ["privileged_roles", "is_privileged", "is_admin", "holds_basic_aut
 ELEVATED_FIELDS = ["elevated_roles", "holds_elevated_role"]
 MFA_FIELDS = ["has_mfa_method"]
 EXCEPTION_FIELDS = ["has_basic_auth_exception", "is_machine_account"]
+MOST_REMEMBERED = 4096
+"""How many sets of roles are remembered with the fields that follow from them; an instance has far fewer."""
 DEMO_ACCOUNTS = ("abel.tuter", "beth.anglin", "david.loo", "fred.luddy", "itil", "employee")
 BUILT_IN_ACCOUNTS = ("admin", "guest", "soap.guest", *DEMO_ACCOUNTS)
 
@@ -40,6 +44,7 @@ class KnownOfUsers:
         self.role_names = tuple(
             dict.fromkeys((*PRIVILEGED_ROLES, BASIC_AUTH_ROLE, MID_SERVER_ROLE, *self.elevated_roles))
         )
+        self._fields: dict[int, Row] = {}
         self._bits = {role: 1 << position for position, role in enumerate(self.role_names)}
         self.roles: dict[Key, int] | None = {}
         self.factors: set[Key] | None = set()
@@ -84,6 +89,34 @@ class KnownOfUsers:
         """The roles of a mask, of those that are asked for."""
         return [role for role in among if mask & self._bits[role]]
 
+    def fields_of_roles(self, user: Key) -> Row:
+        """What a row of `users` says of the user's roles; empty when roles could not be read.
+
+        Users with the same roles share it: nobody may change it.
+        """
+        if self.roles is None:
+            return {}
+        mask = self.roles.get(user, 0)
+        found = self._fields.get(mask)
+        if found is None:
+            found = self._fields_of(mask)
+            if len(self._fields) < MOST_REMEMBERED:
+                self._fields[mask] = found
+        return found
+
+    def _fields_of(self, mask: int) -> Row:
+        held, elevated = self.held(mask, PRIVILEGED_ROLES), self.held(mask, self.elevated_roles)
+        found: Row = {
+            "privileged_roles": list(held),
+            "is_privileged": bool(held),
+            "is_admin": "admin" in held,
+            "holds_basic_auth_role": bool(self.held(mask, [BASIC_AUTH_ROLE])),
+            "is_mid_server": bool(self.held(mask, [MID_SERVER_ROLE])),
+        }
+        if self.elevated_roles:
+            found |= {"elevated_roles": list(elevated), "holds_elevated_role": bool(elevated)}
+        return found
+
     def add_factor(self, row: Mapping[str, Any]) -> None:
         """One user_multifactor_auth row."""
         user, is_validated = filled(row, "user"), flag(row, "validated")
@@ -112,70 +145,67 @@ def _any(*signs: bool | None) -> bool | None:
 def user(row: Mapping[str, Any], known: KnownOfUsers, started_at: datetime) -> Row:
     """A row of `users`, with everything that is known of its subject. Ages are whole days at `started_at`."""
     identity = key(text(row, "sys_id") or "")
-    found = _account(row, started_at) | {
-        "is_sso_bound": bool(filled(row, "sso_source")) if "sso_source" in row else None,
-        "is_directory_bound": bool(filled(row, "source")) if "source" in row else None,
-        "has_federated_id": bool(filled(row, "federated_id")) if "federated_id" in row else None,
-        "requires_mfa": flag(row, "enable_multifactor_authn"),
-        "needs_password_reset": flag(row, "password_needs_reset"),
-        "failed_attempts": number(row, "failed_attempts"),
-    }
-    if known.factors is not None:
-        found["has_mfa_method"] = identity in known.factors
-    return present(found | _machine(row, known, identity) | _roles(known, identity))
+    kind = text(row, "identity_type")
+    is_machine = kind is not None and kind.strip().lower() == "machine"
+    excepted = None if known.exceptions is None else identity in known.exceptions
+    return present(
+        {
+            **_account(row, started_at),
+            "is_sso_bound": _is_filled(row, "sso_source"),
+            "is_directory_bound": _is_filled(row, "source"),
+            "has_federated_id": _is_filled(row, "federated_id"),
+            "requires_mfa": flag(row, "enable_multifactor_authn"),
+            "needs_password_reset": flag(row, "password_needs_reset"),
+            "failed_attempts": number(row, "failed_attempts"),
+            "has_mfa_method": None if known.factors is None else identity in known.factors,
+            "identity_type": kind,
+            **_machine(
+                flag(row, "web_service_access_only"), flag(row, "internal_integration_user"), is_machine, excepted
+            ),
+            **known.fields_of_roles(identity),
+        }
+    )
+
+
+def _is_filled(row: Mapping[str, Any], column: str) -> bool | None:
+    """Whether the cell holds anything; None when the column is withheld."""
+    value = row.get(column)
+    if isinstance(value, str):
+        return bool(value.strip())
+    return False if column in row else None
 
 
 def _account(row: Mapping[str, Any], started_at: datetime) -> Row:
-    created, last = days_since(row, "sys_created_on", started_at), days_since(row, "last_login_time", started_at)
-    has_logged_in = _has_logged_in(row)
+    said, created = text(row, "last_login_time"), days_since(row, "sys_created_on", started_at)
+    last = moment(said)
+    has_logged_in = _has_logged_in(said, last)
     return {
         "sys_id": text(row, "sys_id"),
         "user_name": text(row, "user_name"),
         "is_locked_out": flag(row, "locked_out"),
         "has_logged_in": has_logged_in,
         "age_days": created,
-        "idle_days": None if has_logged_in is None else (last if has_logged_in else created),
+        "idle_days": None if has_logged_in is None else (days_between(last, started_at) if has_logged_in else created),
     }
 
 
-def _has_logged_in(row: Mapping[str, Any]) -> bool | None:
+def _has_logged_in(said: str | None, last: datetime | None) -> bool | None:
     """Whether there is a last login; None when the column is withheld, or holds no date."""
-    said = text(row, "last_login_time")
     if not said:
         return None if said is None else False
-    return True if moment(said) else None
+    return True if last else None
 
 
-def _machine(row: Mapping[str, Any], known: KnownOfUsers, identity: Key) -> Row:
-    web_only, internal = flag(row, "web_service_access_only"), flag(row, "internal_integration_user")
-    kind = text(row, "identity_type")
-    is_machine = None if kind is None else kind.strip().lower() == "machine"
-    excepted = None if known.exceptions is None else identity in known.exceptions
+@cache
+def _machine(web_only: bool | None, internal: bool | None, is_machine: bool, excepted: bool | None) -> Row:
+    """What tells machines from people. Shared between users who are alike: nobody may change it."""
     return {
         "is_web_service_only": web_only,
         "is_internal_integration": internal,
-        "identity_type": kind,
         "has_basic_auth_exception": excepted,
-        "is_integration": _any(web_only, internal, is_machine or False),
-        "is_machine_account": _any(internal, is_machine or False, excepted),
+        "is_integration": _any(web_only, internal, is_machine),
+        "is_machine_account": _any(internal, is_machine, excepted),
     }
-
-
-def _roles(known: KnownOfUsers, identity: Key) -> Row:
-    if known.roles is None:
-        return {}
-    mask = known.roles.get(identity, 0)
-    held, elevated = known.held(mask, PRIVILEGED_ROLES), known.held(mask, known.elevated_roles)
-    found: Row = {
-        "privileged_roles": list(held),
-        "is_privileged": bool(held),
-        "is_admin": "admin" in held,
-        "holds_basic_auth_role": bool(known.held(mask, [BASIC_AUTH_ROLE])),
-        "is_mid_server": bool(known.held(mask, [MID_SERVER_ROLE])),
-    }
-    if known.elevated_roles:
-        found |= {"elevated_roles": list(elevated), "holds_elevated_role": bool(elevated)}
-    return found
 
 
 def inactive_holders(known: KnownOfUsers) -> list[Row]:

@@ -202,10 +202,13 @@ class Selection:
 
     def fits(self, row: Mapping[str, Any]) -> bool | None:
         """Whether the row satisfies every condition; None when a column that would tell is withheld."""
-        verdicts = [condition.verdict(row) for condition in self.where]
-        if False in verdicts:
-            return False
-        return None if None in verdicts else True
+        is_told = True
+        for condition in self.where:
+            verdict = condition.verdict(row)
+            if verdict is False:
+                return False
+            is_told = is_told and verdict is True
+        return True if is_told else None
 
 
 def in_chunks(values: Iterable[str], most: int = 1_000) -> Iterator[tuple[str, ...]]:

@@ -150,6 +150,8 @@ async def count(source: PageSource, selection: Selection, emptiness: Emptiness) 
     rows, total = await source.page(selection.table, selection.query, selection.fields, 1, 0)
     if total is None:
         raise _hidden(selection, "came without X-Total-Count")
+    if total < len(rows):
+        raise _hidden(selection, f"shows {len(rows)} rows and says that it has {total}")
     if total == 0:
         await _Proof(source, selection, emptiness).require()
         return 0

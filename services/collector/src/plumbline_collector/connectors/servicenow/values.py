@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from plumbline_contracts.events import Row
@@ -24,12 +24,17 @@ def text(row: Mapping[str, Any], name: str) -> str | None:
 
 def filled(row: Mapping[str, Any], name: str) -> str | None:
     """The cell as text without the space around it; None when it is empty or not there."""
-    return (text(row, name) or "").strip() or None
+    value = row.get(name)
+    return value.strip() or None if isinstance(value, str) else None
 
 
 def flag(row: Mapping[str, Any], name: str) -> bool | None:
     """`true` and `1`, `false` and `0`, in any case and with space around them; any other cell says nothing."""
-    return _FLAGS.get((filled(row, name) or "").lower())
+    value = row.get(name)
+    if not isinstance(value, str):
+        return None
+    found = _FLAGS.get(value)
+    return found if found is not None or not value else _FLAGS.get(value.strip().lower())
 
 
 def number(row: Mapping[str, Any], name: str) -> int | None:
@@ -50,11 +55,11 @@ def items(row: Mapping[str, Any], name: str) -> list[str] | None:
 
 def moment(value: str | None) -> datetime | None:
     """A date of the Table API (`2026-03-12 08:11:02`, UTC); None when it is empty or no such date."""
-    written = (value or "").strip()
+    written = value.strip() if value else ""
     if not _MOMENT.fullmatch(written):
         return None
     try:
-        return datetime.fromisoformat(written).replace(tzinfo=UTC)
+        return datetime.fromisoformat(f"{written}+00:00")
     except ValueError:
         return None
 
@@ -66,12 +71,19 @@ def timestamp(row: Mapping[str, Any], name: str) -> str | None:
 
 
 def days_since(row: Mapping[str, Any], name: str, now: datetime) -> int | None:
-    """Whole days from a date cell to `now`, never negative; None without a date.
+    """Whole days from a date cell to `now`, as `days_between` counts them; None without a date."""
+    return days_between(moment(text(row, name)), now)
+
+
+def days_between(at: datetime | None, now: datetime) -> int | None:
+    """Whole days from a moment to `now`, never negative; None without a moment.
 
     None also when it is more than a day in the future: that is no clock that is fast, it is a wrong value.
     """
-    at = moment(text(row, name))
-    return None if at is None or at - now > CLOCK_SKEW else max(0, (now - at).days)
+    if at is None:
+        return None
+    since = now - at
+    return None if since < -CLOCK_SKEW else max(0, since.days)
 
 
 def days_until(row: Mapping[str, Any], name: str, now: datetime) -> int | None:
@@ -82,4 +94,7 @@ def days_until(row: Mapping[str, Any], name: str, now: datetime) -> int | None:
 
 def present(row: Mapping[str, Any]) -> Row:
     """The row without what is not known."""
-    return {name: value for name, value in row.items() if value is not None}
+    found = dict(row)
+    for name in [name for name, value in row.items() if value is None]:
+        del found[name]
+    return found
