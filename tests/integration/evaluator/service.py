@@ -44,6 +44,7 @@ def user(number: int, **fields: Any) -> Row:
         "is_integration": False,
         "is_frozen": False,
         "is_sso_bound": False,
+        "must_use_sso": False,
         "has_logged_in": True,
         "idle_days": 1,
         "age_days": 400,

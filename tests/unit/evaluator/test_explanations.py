@@ -98,7 +98,7 @@ def test_a_property_is_explained_by_its_value(values: list[str], text: str) -> N
 def test_a_population_is_explained_by_its_rows(has_method: list[bool | None], text: str) -> None:
     rows = [
         {"id": str(n), "username": f"ann{n}", "is_standard": True, "is_integration": False, "is_frozen": False,
-         "is_sso_bound": False, "has_mfa_method": method}
+         "must_use_sso": False, "has_mfa_method": method}
         for n, method in reversed(list(enumerate(has_method)))
     ]  # fmt: skip
     words = ("active internal users who log in directly", "expected of each: a registered MFA method")
@@ -116,6 +116,13 @@ def test_a_count_is_explained_by_its_number() -> None:
     assert none == f"As expected: found no {counted} (no remote site that gives up transport security)."
     part = _explained("SF-AP-26", "remote_sites", [], DatasetState.TRUNCATED)
     assert part == f"RemoteProxy was read in part only; of what was read, found no {counted}; {expected}."
+
+
+def test_a_name_that_several_entities_share_is_told_once() -> None:
+    sites = [{"id": str(n), "site_name": f"site {n % 2}", "is_protocol_security_disabled": True} for n in range(9)]
+    assert "Found 9 remote sites that give up transport security (first: site 0, site 1);" in _explained(
+        "SF-AP-26", "remote_sites", sites
+    )
 
 
 def test_rows_of_which_it_is_open_whether_they_count_are_named() -> None:

@@ -200,7 +200,12 @@ def test_hidden_files_and_what_is_no_yaml_may_lie_in_the_folder(folder: Path, na
             "least: unknown key; known here: min, max, max_percent, share",
         ),
         (PROPERTY, "from: zurich", "since_when: zurich", "since_when: unknown key; known here: from, until, value"),
-        (ANY, "      key: ", "      property: ", "property: unknown key; known here: kind, dataset, subject, key, match, pass"),
+        (
+            ANY,
+            "      key: ",
+            "      property: ",
+            "property: unknown key; known here: kind, dataset, subject, key, match, pass",
+        ),
         (SAMPLE, "  steps:\n", "  verified: x\n  steps:\n", "verified: unknown key; known here: steps, side_effects"),
         (SAMPLE, "    expect:\n", "    expect:\n      score: 1\n", "score: unknown key; known here: outcome, reason"),
     ],

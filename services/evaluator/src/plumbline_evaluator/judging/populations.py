@@ -58,8 +58,8 @@ class PopulationJudge(Judge):
             self._emit(self.leaf.control, entity)
 
     def _remember(self, name: str) -> None:
-        """Keep the names that come first in the alphabet, whatever the order of the rows."""
-        if len(self._first) < NAMES_IN_A_SENTENCE or name < self._first[-1]:
+        """Keep the names that come first in the alphabet, whatever the order of the rows, each once."""
+        if (len(self._first) < NAMES_IN_A_SENTENCE or name < self._first[-1]) and name not in self._first:
             insort(self._first, name)
             del self._first[NAMES_IN_A_SENTENCE:]
 
