@@ -54,6 +54,7 @@ def _user(number: int, **fields: Any) -> dict[str, Any]:
         "is_integration": False,
         "is_frozen": False,
         "is_sso_bound": False,
+        "must_use_sso": False,
         "has_logged_in": True,
         "idle_days": 1,
         "age_days": 400,
