@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
+from plumbline_contracts.documents import read_document
 from plumbline_contracts.events import Product
 from plumbline_contracts.files import data_folder
 
@@ -94,6 +94,7 @@ class DatasetSchema(BaseModel):
 @cache
 def datasets(product: Product) -> dict[str, DatasetSchema]:
     """Dataset name to schema, for one product, in the order of the file."""
-    document = yaml.safe_load((data_folder() / "datasets" / f"{product.value}.yaml").read_text())
-    schemas = [DatasetSchema.model_validate({"product": product, **entry}) for entry in document["datasets"]]
+    document = read_document(data_folder() / "datasets" / f"{product.value}.yaml")
+    entries = document.content["datasets"]
+    schemas = [DatasetSchema.model_validate({"product": product, **entry}) for entry in entries]
     return {schema.name: schema for schema in schemas}

@@ -1,5 +1,6 @@
 """YAML files that people write (connections, controls), with the line of every key for messages."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ class DocumentError(ValueError):
 
 
 DEEPEST = 100
+_ANCHOR = re.compile(r"(?:^|[\s\[{,])&[^\s&]", re.MULTILINE)
+"""Where a value may be given a name for aliases; without one, a document is no larger than its text."""
 
 
 @dataclass(frozen=True)
@@ -74,30 +77,34 @@ def _parse(path: Path, text: str) -> Document:
         node = loader.get_single_node()
         if node is None:
             raise DocumentError(f"{path}:1: the file is empty")
-        if key := _repeated_key(node):
-            raise DocumentError(f"{path}:{key.start_mark.line + 1}: the key {key.value} stands here twice")
-        if excess := _excess(node):
-            raise DocumentError(f"{path}:{excess[0].start_mark.line + 1}: {excess[1]}")
+        fault = _fault(node) or (_excess(node) if _ANCHOR.search(text) else None)
+        if fault:
+            raise DocumentError(f"{path}:{fault[0].start_mark.line + 1}: {fault[1]}")
         return Document(path, loader.construct_document(node), node)
     finally:
         loader.dispose()
 
 
-def _repeated_key(root: yaml.Node) -> yaml.ScalarNode | None:
-    """A key that its mapping has had before: YAML would silently take the last value. Each node is seen once."""
-    waiting, seen = [root], set()
+def _fault(root: yaml.Node) -> tuple[yaml.Node, str] | None:
+    """A key that its mapping has had before, of which YAML would silently take the last value, or a nest too deep.
+
+    Each node is seen once.
+    """
+    waiting, seen = [(root, 1)], set()
     while waiting:
-        node = waiting.pop()
-        if id(node) in seen:
+        node, depth = waiting.pop()
+        if id(node) in seen or isinstance(node, yaml.ScalarNode):
             continue
         seen.add(id(node))
+        if depth > DEEPEST:
+            return node, f"there are more than {DEEPEST} values inside one another"
         if isinstance(node, yaml.SequenceNode):
-            waiting += node.value
-        elif isinstance(node, yaml.MappingNode):
-            keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-            if repeated := _first_repeated(keys):
-                return repeated
-            waiting += [value for _, value in node.value]
+            waiting += [(value, depth + 1) for value in node.value]
+            continue
+        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if repeated := _first_repeated(keys):
+            return repeated, f"the key {repeated.value} stands here twice"
+        waiting += [(value, depth + 1) for _, value in node.value]
     return None
 
 
@@ -111,8 +118,8 @@ def _first_repeated(keys: list[yaml.ScalarNode]) -> yaml.ScalarNode | None:
 
 
 def _excess(root: yaml.Node) -> tuple[yaml.Node, str] | None:
-    """Where a document has too many values (each use of an alias counted), is nested too deeply or holds itself."""
-    sizes: dict[int, tuple[int, int]] = {}
+    """Where aliases make more of a document than memory should hold, or a value that holds itself."""
+    sizes: dict[int, int] = {}
     opened: set[int] = set()
     waiting = [root]
     while waiting:
@@ -124,13 +131,10 @@ def _excess(root: yaml.Node) -> tuple[yaml.Node, str] | None:
             opened.add(id(node))
             waiting += missing
             continue
-        inner = [sizes[id(part)] for part in _parts(node)]
-        values, depth = 1 + sum(size for size, _ in inner), 1 + max((deep for _, deep in inner), default=0)
-        if values > MOST_NODES:
+        size = 1 + sum(sizes[id(part)] for part in _parts(node))
+        if size > MOST_NODES:
             return node, f"there are more than {MOST_NODES:,} values, those of aliases counted; write less"
-        if depth > DEEPEST:
-            return node, f"there are more than {DEEPEST} values inside one another"
-        sizes[id(waiting.pop())] = values, depth
+        sizes[id(waiting.pop())] = size
     return None
 
 

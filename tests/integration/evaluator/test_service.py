@@ -95,7 +95,7 @@ def test_two_replicas_start_together_and_share_the_instances(stage: Stage) -> No
     assert sorted({part.instance for part in stage.parts() if part.part_count}) == sorted(names)
     judged = [evaluator.metric('plumbline_evaluator_evaluations_total{product="salesforce"}') for evaluator in both]
     assert all(judged)
-    assert {definition.status for definition in stage.definitions().values()} == {"active"}
+    assert {definition.status for definition in stage.definitions().values()} == {"active", "manual"}
 
 
 def test_a_broker_that_is_not_there_ends_the_start_with_a_clear_line(alone: Stage) -> None:

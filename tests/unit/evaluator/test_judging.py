@@ -78,7 +78,7 @@ FLAGS = st.fixed_dictionaries(
 USERS = st.lists(FLAGS, max_size=12).map(lambda flags: [_user(n, **f) for n, f in enumerate(flags)])
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(USERS, st.integers(1, 5), st.randoms(use_true_random=False))
 def test_pieces_and_order_do_not_matter(users: list[dict[str, Any]], pieces: int, random: Any) -> None:
     shuffled = list(users)
@@ -87,7 +87,7 @@ def test_pieces_and_order_do_not_matter(users: list[dict[str, Any]], pieces: int
     assert whole == cut
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(USERS, st.sampled_from([DatasetState.TRUNCATED, DatasetState.DENIED, DatasetState.ERROR]))
 def test_lost_data_never_raises_a_score(users: list[dict[str, Any]], state: DatasetState) -> None:
     whole = _judge(users)[0]
@@ -98,7 +98,7 @@ def test_lost_data_never_raises_a_score(users: list[dict[str, Any]], state: Data
         assert result.outcome is not Outcome.PASS or whole[control].outcome is Outcome.PASS
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(USERS)
 def test_points_are_the_share_of_those_who_comply(users: list[dict[str, Any]]) -> None:
     for result in _judge(users)[0].values():

@@ -106,7 +106,7 @@ def test_a_bound_must_be_a_number(folder: Path) -> None:
     _edit(folder, "  exposed: without a recent login\n", "")
     _edit(folder, "  pass: idle_days <= params.max_idle_days\n", "  bands: [{max: params.max_idle_days, share: 1}]\n")
     assert load(folder)
-    _edit(folder, "type: int\n    default: 90\n    minimum: 7\n    maximum: 3650", "type: string\n    default: x")
+    _edit(folder, "type: int\n    default: 90\n    minimum: 7\n    maximum: 365", "type: string\n    default: x")
     with pytest.raises(CatalogueError, match=r"bands: params\.max_idle_days is of type string, expected int"):
         load(folder)
 
@@ -262,5 +262,5 @@ def test_the_digest_moves_with_a_judgement_and_not_with_a_case(folder: Path) -> 
     before = load(folder).digest
     _edit(folder, "name: everyone complies", "name: all comply")
     assert load(folder).digest == before
-    _edit(folder, "maximum: 3650", "maximum: 3000")
+    _edit(folder, "maximum: 365", "maximum: 3000")
     assert load(folder).digest != before

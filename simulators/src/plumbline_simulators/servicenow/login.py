@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 import jwt
@@ -158,15 +158,26 @@ class Login:
     def blocked(self, request: Request) -> Response | None:
         """403 for an address that a rule denies and none allows; None for any other."""
         try:
-            asked = IPv4Address(request.client.host if request.client else "")
-        except AddressValueError:
+            asked = _address(request.client.host if request.client else "")
+        except ValueError:
             return None
         kinds = {
             row["type"]
             for row in self._instance.records.tables["ip_access"].values()
-            if row["active"] == "true" and IPv4Address(row["range_start"]) <= asked <= IPv4Address(row["range_end"])
+            if row["active"] == "true" and _holds(row, asked)
         }
         return answers.page(403, "Access restricted") if kinds == {"deny"} else None
+
+
+def _address(said: str) -> IPv4Address | IPv6Address:
+    """An address; one of IPv4 also when a socket of IPv6 wraps it. Raises ValueError when it is none."""
+    found = ip_address(said)
+    return found.ipv4_mapped or found if isinstance(found, IPv6Address) else found
+
+
+def _holds(rule: Row, asked: IPv4Address | IPv6Address) -> bool:
+    first, last = _address(rule["range_start"]), _address(rule["range_end"])
+    return first.version == asked.version and int(first) <= int(asked) <= int(last)
 
 
 def denied() -> Response:

@@ -41,6 +41,13 @@ PLUGINS = {
     "com.snc.platform.security.oauth": "OAuth 2.0",
     "com.glide.now.platform.encryption": "Now Platform Encryption",
 }
+_ALLOWED_ADDRESSES = (
+    ("127.0.0.0", "127.255.255.255"),
+    ("::1", "::1"),
+    ("192.0.2.0", "192.0.2.255"),
+    ("198.51.100.0", "198.51.100.255"),
+)
+"""Who reaches the well kept instance: callers on the same machine, and two of the networks that documents use."""
 _NOT_AUDITED_WHEN_WEAK = ("sys_user_role_contains", "sys_ws_operation")
 _COMMON_PASSWORDS = 5_000
 _FILLER_TABLES = ("incident", "problem", "change_request", "sc_request", "cmdb_ci", "kb_knowledge", "task")
@@ -275,9 +282,11 @@ def _knowledge(seed: Seed) -> Iterator[tuple[str, Row]]:
 
 def _network(seed: Seed) -> Iterator[tuple[str, Row]]:
     if seed.is_strong:
-        inbound = {"direction": "inbound", "active": "true"}
-        yield "ip_access", inbound | {"type": "allow", "range_start": "198.51.100.0", "range_end": "198.51.100.255"}
-        yield "ip_access", inbound | {"type": "deny", "range_start": "203.0.113.0", "range_end": "203.0.113.255"}
+        everyone = {"type": "deny", "range_start": "0.0.0.0", "range_end": "255.255.255.255"}  # noqa: S104 - a range of addresses, nothing listens
+        yield "ip_access", everyone | {"direction": "inbound", "active": "true"}
+        for start, end in _ALLOWED_ADDRESSES:
+            allowed = {"type": "allow", "range_start": start, "range_end": end}
+            yield "ip_access", allowed | {"direction": "inbound", "active": "true"}
     secure = seed.yes(strong=True, weak=False)
     url = f"{'ldaps' if seed.is_strong else 'ldap'}://directory.example.com"
     directory = {"name": "Corporate directory", "active": "true", "server_url": url, "ssl": secure}

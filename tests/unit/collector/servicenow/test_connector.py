@@ -7,6 +7,7 @@ import pytest
 from plumbline_collector.connectors.ports import CollectionReport
 from plumbline_collector.connectors.servicenow import people_reader
 from plumbline_collector.connectors.servicenow.connector import ServiceNowConnector
+from plumbline_collector.connectors.servicenow.network import COMMAND_AUDIT
 from plumbline_collector.connectors.servicenow.plan import READS, SCHEMAS, calls_by_dataset, typical_rows
 from plumbline_collector.connectors.servicenow.tables import names, property_chunks
 from plumbline_contracts.events import DatasetState, DatasetSummary
@@ -108,6 +109,60 @@ async def test_a_refused_table_costs_its_dataset_alone_and_says_which_rule_to_ad
     assert "on ip_access and ip_access.*" in error.remedy
     others = {summary.state for name, summary in found.items() if name != "ip_access_rules"}
     assert others == {DatasetState.OK}
+
+
+def _with_command_audits(*rows: tuple[str, str]) -> FakeInstance:
+    """Two MID Servers, 1 and 2, and the rows of their property: agent and value."""
+    instance = small_instance()
+    instance.tables["ecc_agent"] = [{"sys_id": sys_id(n), "name": f"mid{n}"} for n in (1, 2)]
+    cells = [{"ecc_agent": agent, "value": value} for agent, value in rows]
+    named = [{"sys_id": sys_id(50 + n), "name": COMMAND_AUDIT, **row} for n, row in enumerate(cells)]
+    instance.tables["ecc_agent_property"] = named
+    return instance
+
+
+@pytest.mark.parametrize(
+    ("audits", "expected"),
+    [
+        ([("", "true")], [True, True]),
+        ([("", "false"), (sys_id(2), "true")], [False, True]),
+        ([(sys_id(2), "false"), ("", "true")], [True, False]),
+        ([(sys_id(1), "true")], [True, False]),
+    ],
+)
+async def test_a_property_without_a_mid_server_is_that_of_all(
+    audits: list[tuple[str, str]], expected: list[bool]
+) -> None:
+    _, rows, _ = await _collect(_with_command_audits(*audits))
+    assert [row["logs_commands"] for row in rows.found["mid_servers"]] == expected
+
+
+class _HidingAgents(FakeInstance):
+    """Shows the agent of a MID Server's property as empty."""
+
+    async def page(
+        self, table: str, query: str, fields: str, size: int, offset: int
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        rows, total = await super().page(table, query, fields, size, offset)
+        return [row | {"ecc_agent": ""} if "ecc_agent" in row else row for row in rows], total
+
+
+async def test_a_property_whose_mid_server_is_hidden_is_not_that_of_all() -> None:
+    shown = _with_command_audits((sys_id(1), "true"))
+    found, rows, _ = await _collect(_HidingAgents(shown.tables))
+    assert _missing(found["mid_servers"])["logs_commands"] == "read ACL on ecc_agent_property"
+    assert [row for row in rows.found["mid_servers"] if "logs_commands" in row] == []
+
+
+async def test_failed_logins_that_are_empty_for_everybody_are_hidden() -> None:
+    instance = small_instance()
+    first = instance.tables["sys_user"][0]
+    instance.tables["sys_user"] = [first | {"failed_attempts": ""}, first | {"sys_id": sys_id(2)}]
+    found, _, _ = await _collect(instance)
+    assert "failed_attempts" not in _missing(found["users"])
+    instance.tables["sys_user"][1]["failed_attempts"] = ""
+    found, _, _ = await _collect(instance)
+    assert "failed_attempts" in _missing(found["users"])
 
 
 async def test_a_table_that_the_release_does_not_have_is_unsupported() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 from plumbline_collector.connectors.servicenow import access, integrations, network, releases
-from plumbline_collector.connectors.servicenow.columns import Columns
+from plumbline_collector.connectors.servicenow.columns import Columns, DictionaryReader
 from plumbline_collector.connectors.servicenow.identifiers import key
 from plumbline_contracts.datasets import datasets
 from plumbline_contracts.events import Product
@@ -101,8 +101,15 @@ def test_an_oauth_client_has_the_lives_in_force() -> None:
         ({"api_path": "api/now/table/{t}"}, True),
         ({"api": "Table API", "api_path": ""}, True),
         ({"api_path": "/now/tablets"}, False),
-        ({"api_path": "", "apply_global": "true"}, True),
-        ({"apply_global": ""}, None),
+        ({"api_path": "/now/v2/table/{tableName}"}, True),
+        ({"api": "", "api_path": "", "apply_global": "true"}, True),
+        ({"api": "", "api_path": "", "apply_global": "false"}, False),
+        ({"api": "", "api_path": ""}, None),
+        ({"api": "Attachment API", "api_path": "/now/attachment", "apply_global": "true"}, False),
+        ({"api": "Table API", "api_path": "/now/table", "apply_global": "true"}, True),
+        ({"api": sys_id(7), "api_path": "", "apply_global": "true"}, None),
+        ({"api_path": "", "apply_global": "true"}, None),
+        ({"apply_global": "true"}, None),
     ],
 )
 def test_a_policy_covers_the_table_api(cells: dict[str, str], expected: bool | None) -> None:
@@ -124,6 +131,36 @@ def test_rules_whose_columns_are_not_known_say_no_more_than_they_show() -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("GET /now/v2/table/incident", True),
+        ("get /api/now/v1/table", True),
+        ("PATCH now/table/{tableName}/{sys_id}", True),
+        ("GET /now/v2/attachment/table", False),
+        ("GET /now/v2/tables", False),
+        ("GET /x/now/table", False),
+        (sys_id(7), None),
+        ("", False),
+    ],
+)
+def test_a_rate_limit_covers_the_table_api_by_the_resource_that_it_names(said: str, expected: bool | None) -> None:
+    reader = DictionaryReader()
+    reader.add({"name": "sys_rate_limit_rules", "element": "url", "column_label": "REST API resource"})
+    row = integrations.rate_limit({"sys_id": "1", "url": said}, reader.columns())
+    assert (row.get("api"), row.get("covers_table_api")) == (said or None, expected)
+    assert SCHEMAS["rate_limits"].violations(row) == []
+
+
+def test_a_path_tells_what_a_record_id_beside_it_does_not() -> None:
+    known = Columns({("sys_rate_limit_rules", "api"): "web_service", ("sys_rate_limit_rules", "resource"): "url"})
+    cells = {"sys_id": "1", "web_service": sys_id(7)}
+    for path, expected in (("GET /now/table", True), ("GET /now/attachment", False)):
+        row = integrations.rate_limit({**cells, "url": path}, known)
+        assert (row["api"], row["covers_table_api"]) == (path, expected)
+    assert "covers_table_api" not in integrations.rate_limit({**cells, "url": ""}, known)
+
+
+@pytest.mark.parametrize(
     ("start", "end", "is_any", "is_large"),
     [
         ("0.0.0.0", "255.255.255.255", True, True),
@@ -132,6 +169,10 @@ def test_rules_whose_columns_are_not_known_say_no_more_than_they_show() -> None:
         ("1.2.3.4", "", False, False),
         ("here", "there", None, None),
         ("1.2.3.4", "::1", None, None),
+        ("2001:db8::", "2001:db8::1ff:ffff", False, False),
+        ("2001:db8::", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", True, False),
+        ("2001:db8::", "2001:db9::", True, True),
+        ("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", True, True),
     ],
 )
 def test_address_ranges_are_measured(start: str, end: str, is_any: bool | None, is_large: bool | None) -> None:

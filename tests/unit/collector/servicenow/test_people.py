@@ -30,6 +30,13 @@ def test_a_user_carries_what_the_joins_know() -> None:
     assert (other["has_mfa_method"], other["is_privileged"], other["is_machine_account"]) == (False, False, False)
 
 
+@pytest.mark.parametrize(("cell", "expected"), [("", 0), ("0", 0), ("12", 12), ("many", None), (None, None)])
+def test_no_failed_login_is_written_down_as_nothing(cell: str | None, expected: int | None) -> None:
+    cells = {name: value for name, value in USER.items() if name != "failed_attempts"}
+    row = people.user(cells | ({} if cell is None else {"failed_attempts": cell}), people.KnownOfUsers(), NOW)
+    assert row.get("failed_attempts") == expected
+
+
 def test_what_a_join_could_not_read_is_absent_and_not_false() -> None:
     known = people.KnownOfUsers()
     known.roles = known.factors = known.exceptions = None

@@ -15,7 +15,11 @@ LABELS: dict[str, dict[str, tuple[str, ...]]] = {
         "client_type": ("client type",),
     },
     "sys_cors_rule": {"domain": ("domain",), "api": ("rest api",)},
-    "sys_rate_limit_rules": {"api": ("rest api", "api"), "path": ("rest api path", "rest resource")},
+    "sys_rate_limit_rules": {
+        "api": ("rest api", "api"),
+        "path": ("rest api path", "rest resource"),
+        "resource": ("rest api resource",),
+    },
     "pwd_cred_store": {"is_policy_enabled": ("enable password policy",)},
     "password_policy": {
         "minimum": ("minimum password length", "minimum length", "min length"),

@@ -4,6 +4,7 @@ Sources: sys_ws_operation, sys_ws_definition, oauth_entity, sys_api_access_polic
 sys_processor.
 """
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,8 @@ from plumbline_collector.connectors.servicenow.values import filled, flag, items
 
 ACCESS_TOKEN_SECONDS, REFRESH_TOKEN_SECONDS = 1800, 8_640_000
 """The platform's own token lives, in force where the field is empty."""
-TABLE_API = "now/table"
+_TABLE_API = re.compile(r"table api|([a-z]+\s+)?/*(api/+)?now/(v\d+/)?table(/.*)?")
+_RECORD_ID = re.compile(r"[0-9a-f]{32}")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -101,9 +103,6 @@ def is_insecure(url: str) -> bool:
 
 def api_policy(row: Mapping[str, Any]) -> Row:
     """A row of `api_policies`: a REST API access policy and whether the Table API is under it."""
-    named = [(filled(row, name) or "") for name in ("api", "api_path")]
-    is_global = flag(row, "apply_global")
-    covers = bool(is_global) or any(map(names_table_api, named))
     return present(
         {
             "sys_id": text(row, "sys_id"),
@@ -113,33 +112,56 @@ def api_policy(row: Mapping[str, Any]) -> Row:
             "http_method": text(row, "http_method"),
             "version": text(row, "version"),
             "is_active": flag(row, "active"),
-            "is_global": is_global,
+            "is_global": flag(row, "apply_global"),
             "applies_to_all_methods": flag(row, "apply_all_methods"),
             "applies_to_all_resources": flag(row, "apply_all_resources"),
             "applies_to_all_tables": flag(row, "apply_all_tables"),
             "applies_to_all_versions": flag(row, "apply_all_versions"),
-            "covers_table_api": covers if "api" in row or "api_path" in row else None,
+            "covers_table_api": _is_of_table_api(row),
         }
     )
 
 
+def _is_of_table_api(policy: Mapping[str, Any]) -> bool | None:
+    """Whether the Table API is under a policy; None when what would tell is withheld.
+
+    A policy that is global holds for all methods, versions and resources of the API that it names, and for every API
+    only where it names none. Source: https://www.servicenow.com/docs/r/platform-security/authentication/create-api-access-policy.html
+    """
+    said = [value for name in ("api", "api_path") if (value := text(policy, name)) is not None]
+    if any(value.strip() for value in said):
+        return _means_table_api(said)
+    return flag(policy, "apply_global") if {"api", "api_path"} <= policy.keys() else None
+
+
+def _means_table_api(said: Collection[str]) -> bool | None:
+    """Whether what is said of one API means the Table API; None when it is only said by the id of a record."""
+    if any(map(names_table_api, said)):
+        return True
+    named = [value for value in said if value.strip()]
+    return None if named and all(map(_is_record_id, named)) else False
+
+
 def names_table_api(said: str) -> bool:
-    """Whether a name or path of an API means the Table API."""
-    path = said.strip().lower().strip("/").removeprefix("api/")
-    return path == "table api" or path == TABLE_API or path.startswith(f"{TABLE_API}/")
+    """Whether a name or path of an API means the Table API, as `GET /now/v2/table/incident` does."""
+    return _TABLE_API.fullmatch(said.strip().lower()) is not None
+
+
+def _is_record_id(said: str) -> bool:
+    return _RECORD_ID.fullmatch(said.strip().lower()) is not None
 
 
 def rate_limit(row: Mapping[str, Any], columns: Columns) -> Row:
     """A row of `rate_limits`. Which API a rule is about stands in columns that sys_dictionary has to name."""
-    cells = [columns.cell(row, "sys_rate_limit_rules", meaning) for meaning in ("api", "path")]
+    cells = [columns.cell(row, "sys_rate_limit_rules", meaning) for meaning in ("api", "path", "resource")]
     said = [value for cell in cells if (value := text(cell, "value")) is not None]
     return present(
         {
             "sys_id": text(row, "sys_id"),
             "name": filled(row, "name") or text(row, "sys_id"),
             "is_active": flag(row, "active"),
-            "api": next((value for value in said if value), None),
-            "covers_table_api": any(map(names_table_api, said)) if said else None,
+            "api": next((value for value in sorted(said, key=_is_record_id) if value), None),
+            "covers_table_api": _means_table_api(said) if said else None,
         }
     )
 

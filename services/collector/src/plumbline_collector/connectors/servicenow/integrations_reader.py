@@ -114,16 +114,23 @@ async def mid_servers(run: Run) -> DatasetSummary:
 
 
 async def _command_audits(run: Run) -> tuple[dict[str, bool] | None, list[MissingField]]:
-    """MID Server to whether it logs commands; None when that may not be read."""
-    audits: dict[str, bool] = {}
+    """MID Server to whether it logs commands, and "" to what holds for all others; None when that may not be read.
+
+    Source: https://www.servicenow.com/docs/r/servicenow-platform/mid-server/mid-config-param-priority.html
+    """
+    said: list[tuple[str, bool]] = []
 
     def note(row: Mapping[str, Any]) -> None:
-        audits[filled(row, "ecc_agent") or ""] = flag(row, "value") is True
+        if "ecc_agent" not in row:
+            raise KeyError("ecc_agent")
+        said.append((filled(row, "ecc_agent") or "", flag(row, "value") is True))
 
-    is_read, missing = await run.join(
-        "mid_servers", ["logs_commands"], lambda: run.select(tables.MID_PROPERTIES).each(note)
-    )
-    return (audits if is_read else None), missing
+    async def read() -> None:
+        await run.select(tables.MID_PROPERTIES).each(note)
+        await run.require_empty(tables.MID_PROPERTIES, "ecc_agent", sum(not agent for agent, _ in said))
+
+    is_read, missing = await run.join("mid_servers", ["logs_commands"], read)
+    return (dict(said) if is_read else None), missing
 
 
 async def _user_roles(run: Run, found: list[TableRow]) -> tuple[dict[str, set[str]] | None, list[MissingField]]:

@@ -14,37 +14,39 @@ from plumbline_collector.connectors.servicenow import releases
 from plumbline_collector.connectors.servicenow.people import MID_SERVER_ROLE, PRIVILEGED_ROLES
 from plumbline_collector.connectors.servicenow.values import days_since, days_until, filled, flag, items, present, text
 
-LARGEST_RANGE = 2**24
-"""The addresses of a /8."""
+LARGEST_RANGES = {4: 2**24, 6: 2**96}
+"""The addresses of a /8 of IPv4 and of a /32 of IPv6, by the version."""
 COMMAND_AUDIT = "mid.log.command_audit.enable"
 
 
 def ip_rule(row: Mapping[str, Any]) -> Row:
     """A row of `ip_access_rules`, with how wide its range is."""
     start, end = filled(row, "range_start"), filled(row, "range_end")
-    size = _addresses(start, end)
     kind = filled(row, "type")
-    return present(
-        {
-            "sys_id": text(row, "sys_id"),
-            "range": f"{start or '?'}-{end or start or '?'}",
-            "type": kind.lower() if kind else None,
-            "direction": text(row, "direction"),
-            "is_active": flag(row, "active"),
-            "range_start": start,
-            "range_end": end,
-            "is_any_address": None if size is None else size >= 2**32,
-            "is_large_range": None if size is None else size > LARGEST_RANGE,
-        }
-    )
+    found: Row = {
+        "sys_id": text(row, "sys_id"),
+        "range": f"{start or '?'}-{end or start or '?'}",
+        "type": kind.lower() if kind else None,
+        "direction": text(row, "direction"),
+        "is_active": flag(row, "active"),
+        "range_start": start,
+        "range_end": end,
+    }
+    if measured := _addresses(start, end):
+        version, size = measured
+        found |= {"is_any_address": size >= 2**32, "is_large_range": size > LARGEST_RANGES[version]}
+    return present(found)
 
 
-def _addresses(start: str | None, end: str | None) -> int | None:
-    """How many addresses a range has; an open end is the first address alone. None when it is no range."""
+def _addresses(start: str | None, end: str | None) -> tuple[int, int] | None:
+    """The version of a range and how many addresses it has; an open end is the first address alone.
+
+    None when it is no range.
+    """
     first, last = _address(start), _address(end or start)
     if first is None or last is None or first.version != last.version:
         return None
-    return int(last) - int(first) + 1
+    return first.version, int(last) - int(first) + 1
 
 
 def _address(said: str | None) -> IPv4Address | IPv6Address | None:
@@ -119,7 +121,8 @@ def mid_server(
 ) -> Row:
     """A row of `mid_servers`: what its user holds, whether it logs commands and runs the instance's build.
 
-    `roles` and `audits` are None where they could not be read.
+    `roles` and `audits` are None where they could not be read. What `audits` says of "" holds for every MID Server of
+    which it says nothing.
     """
     name, version = filled(row, "name"), filled(row, "version")
     found: Row = {
@@ -136,7 +139,7 @@ def mid_server(
     if own is not None and build is not None:
         found["is_on_instance_build"] = own.is_same_patch(build)
     if audits is not None:
-        found["logs_commands"] = audits.get(text(row, "sys_id") or "", False)
+        found["logs_commands"] = audits.get(text(row, "sys_id") or "", audits.get("", False))
     return present(found | _user_roles(filled(row, "user_name"), roles))
 
 

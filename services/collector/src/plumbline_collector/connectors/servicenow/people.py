@@ -156,7 +156,7 @@ def user(row: Mapping[str, Any], known: KnownOfUsers, started_at: datetime) -> R
             "has_federated_id": _is_filled(row, "federated_id"),
             "requires_mfa": flag(row, "enable_multifactor_authn"),
             "needs_password_reset": flag(row, "password_needs_reset"),
-            "failed_attempts": number(row, "failed_attempts"),
+            "failed_attempts": 0 if text(row, "failed_attempts") == "" else number(row, "failed_attempts"),
             "has_mfa_method": None if known.factors is None else identity in known.factors,
             "identity_type": kind,
             **_machine(

@@ -13,7 +13,7 @@ from plumbline_collector.connectors.servicenow.identifiers import Key, key, keys
 from plumbline_collector.connectors.servicenow.paging import TableRow
 from plumbline_collector.connectors.servicenow.people import KnownOfUsers
 from plumbline_collector.connectors.servicenow.plan import DUAL_ROLE_USERS, EXPLICIT_ROLES, SCHEMAS
-from plumbline_collector.connectors.servicenow.queries import Selection, in_chunks
+from plumbline_collector.connectors.servicenow.queries import in_chunks
 from plumbline_collector.connectors.servicenow.run import Run, summary_of
 from plumbline_collector.connectors.servicenow.values import filled, flag, present, text
 from plumbline_collector.errors import ReadError
@@ -66,25 +66,14 @@ async def users(run: Run) -> DatasetSummary:
         tables.USERS,
         make,
         missing=[*missing, *hidden],
-        telling={"last_login_time": ["has_logged_in", "idle_days"]},
+        telling={"last_login_time": ["has_logged_in", "idle_days"], "failed_attempts": ["failed_attempts"]},
         unseen=partial(_unmet_users, run),
     )
 
 
 async def _factors(run: Run) -> None:
     await run.select(tables.FACTORS).each(run.known.add_factor)
-    await _require_nameless(run, tables.FACTORS, run.known.nameless_factors)
-
-
-async def _require_nameless(run: Run, selection: Selection, seen: int) -> None:
-    """Raises ReadError (denied) unless rows that came with an empty user really have none: the instance counts them."""
-    if not seen:
-        return
-    query = f"{selection.query}^userISEMPTY"
-    _, total = await run.source.page(selection.table, query, "sys_id,user", 1, 0)
-    if total != seen:
-        message = f"{seen} rows of {selection.table} do not show their user"
-        raise ReadError(DatasetState.DENIED, "no_value", message)
+    await run.require_empty(tables.FACTORS, "user", run.known.nameless_factors)
 
 
 async def _unmet_users(run: Run) -> ReadError | None:
@@ -116,7 +105,7 @@ async def _roles(run: Run) -> list[MissingField]:
     try:
         selection = tables.privileged_assignments(run.known.role_names)
         await run.select(selection).each(run.known.add_role)
-        await _require_nameless(run, selection, run.known.nameless_roles)
+        await run.require_empty(selection, "user", run.known.nameless_roles)
         if not run.known.has_administrators:
             message = "sys_user_has_role shows no administrator, and every instance has one"
             raise ReadError(DatasetState.DENIED, "no_rows", message)

@@ -61,6 +61,16 @@ class Run:
         """How many rows a selection has."""
         return await count(self.source, selection, self.emptiness)
 
+    async def require_empty(self, selection: Selection, column: str, seen: int) -> None:
+        """Raises ReadError (denied) unless a column that came empty in `seen` rows is so: the instance counts them."""
+        if not seen:
+            return
+        query = f"{selection.query}^{column}ISEMPTY"
+        _, total = await self.source.page(selection.table, query, f"sys_id,{column}", 1, 0)
+        if total != seen:
+            message = f"{seen} rows of {selection.table} do not show their {column}"
+            raise ReadError(DatasetState.DENIED, "no_value", message)
+
     async def table(
         self,
         name: str,
