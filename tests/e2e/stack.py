@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -85,23 +85,29 @@ class Stack:
         )
 
 
-def findings(client: httpx.Client) -> Findings:
-    """(instance, control) to outcome, points, compliant and total, over all pages."""
-    found: Findings = {}
+def recommendations(client: httpx.Client, **filters: str) -> Iterator[dict[str, Any]]:
+    """All recommendations that fit, page by page."""
     cursor: str | None = None
     while True:
-        query: dict[str, str | int] = {"limit": 100} | ({"cursor": cursor} if cursor else {})
+        query: dict[str, str | int] = {"limit": 100, **filters, **({"cursor": cursor} if cursor else {})}
         page = client.get("/v1/recommendations", params=query).raise_for_status().json()
-        for item in page["items"]:
-            found[item["instance"], item["control_id"]] = (
-                item["outcome"],
-                item["points"],
-                item.get("compliant"),
-                item.get("total"),
-            )
+        yield from page["items"]
         cursor = page.get("next_cursor")
         if cursor is None:
-            return found
+            return
+
+
+def findings(client: httpx.Client) -> Findings:
+    """(instance, control) to outcome, points, compliant and total, over all pages."""
+    return {
+        (item["instance"], item["control_id"]): (
+            item["outcome"],
+            item["points"],
+            item.get("compliant"),
+            item.get("total"),
+        )
+        for item in recommendations(client)
+    }
 
 
 def evaluated_at(client: httpx.Client, instance: str) -> str:

@@ -1,6 +1,7 @@
 """Connectors against the simulated products, faults included."""
 
 import itertools
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -258,7 +259,9 @@ def test_snapshot_and_evaluate_work_offline(tmp_path: Path, secret: Path) -> Non
     judged = subprocess.run(command, capture_output=True, text=True, check=False)
     assert judged.returncode == 0, judged.stderr
     assert "Secure Score" in judged.stdout
-    assert len(results.read_text().splitlines()) == 26
+    outcomes = [json.loads(line)["outcome"] for line in results.read_text().splitlines()]
+    assert outcomes.count("UNKNOWN") < len(outcomes) / 5
+    assert {"PASS", "PARTIAL", "FAIL"} <= set(outcomes)
 
 
 def test_a_snapshot_is_written_when_every_dataset_failed(tmp_path: Path, secret: Path) -> None:

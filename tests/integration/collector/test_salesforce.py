@@ -274,6 +274,44 @@ async def test_a_guest_of_a_hidden_profile_is_not_counted_as_harmless(secret: Pa
     assert "guest_users_with_api_access" not in rows.found["guest_access"][0]
 
 
+async def test_guests_have_what_their_permission_sets_give(secret: Path) -> None:
+    with simulated(Org()) as org:
+        _, rows, _ = await _collect(org, secret)
+    assert all(row["has_api_access"] for row in rows.found["guest_users"])
+    of_sets = {row["object"] for row in rows.found["guest_object_access"] if not row["profile_id"]}
+    assert of_sets == {"Order"}
+    assert rows.found["guest_access"][0]["wholly_reachable_objects"] == 1
+
+
+@pytest.mark.parametrize("language", ["en_US", "de"])
+async def test_clients_that_send_a_password_are_known_in_every_language(language: str, secret: Path) -> None:
+    with simulated(Org(language=language)) as org:
+        _, rows, _ = await _collect(org, secret)
+    weak = [row for row in rows.found["login_activity"] if row["is_weak_flow"]]
+    assert {(row["login_sub_type"], row["api_type"]) for row in weak} == {
+        ("OauthUsernamePassword", ""),
+        ("", "SOAP Partner"),
+    }
+
+
+async def test_login_ranges_are_measured_together(secret: Path) -> None:
+    measured = []
+    for seed in ("strong", "weak"):
+        with simulated(Org(seed=seed)) as org:
+            _, rows, _ = await _collect(org, secret)
+        (limited,) = (row for row in rows.found["profiles"] if row.get("has_login_ip_ranges"))
+        measured.append((limited["login_ip_addresses"], limited["has_unrestricted_login_range"]))
+    assert measured == [(256, False), (2**32 - 0x01010101, False)]
+
+
+async def test_an_app_without_oauth_is_told_from_others(secret: Path) -> None:
+    with simulated(Org()) as org:
+        _, rows, _ = await _collect(org, secret)
+    without = [row for row in rows.found["external_client_apps"] if not row["has_oauth"]]
+    assert [row["developer_name"] for row in without] == ["Push_Notices"]
+    assert {row.get("is_internal_app") for row in rows.found["oauth_tokens"]} == {True, False, None}
+
+
 class OddProfiles(Org):
     """An org whose profiles hold a number where their login ranges should be."""
 
