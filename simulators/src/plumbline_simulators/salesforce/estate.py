@@ -59,12 +59,15 @@ def connected_apps(shape: Shape) -> Collection:
 
 
 def external_client_apps(shape: Shape) -> tuple[Collection, Collection, Collection]:
-    """ExternalClientApplication, their OAuth policies and their OAuth settings, each by the app's name."""
-    names = ("Plumbline_Collector", "Data_Bridge", "Partner_Portal")
+    """ExternalClientApplication, their OAuth policies and their OAuth settings, each by the app's name.
+
+    The last app does without OAuth, so it has neither.
+    """
+    names = ("Plumbline_Collector", "Data_Bridge", "Partner_Portal", "Push_Notices")
     apps = _rows("0xI", "DeveloperName MasterLabel DistributionState",
                  *((name, name.replace("_", " "), "Local") for name in names))  # fmt: skip
     policies, settings = {}, {}
-    for number, name in enumerate(names):
+    for number, name in enumerate(names[:-1]):
         good = shape.is_strong or number == 0
         policies[name] = {
             "Id": record_id("0xO", number),
@@ -103,11 +106,12 @@ def certificates(shape: Shape) -> Collection:
 
 
 def remote_sites(shape: Shape) -> Collection:
-    """RemoteProxy by name; all but a strong org have one without protocol security."""
+    """RemoteProxy by name; all but a strong org have one without protocol security and one without TLS."""
     sites = [("Billing", "https://billing.example.com", True, False, None),
              ("Maps", "https://maps.example.com", True, False, None)]  # fmt: skip
     if not shape.is_strong:
         sites.append(("OldErp", "http://erp.example.com", True, True, None))
+        sites.append(("Weather", "http://weather.example.com", True, False, None))
     return _rows("0rp", "SiteName EndpointUrl IsActive ProtocolMismatch NamespacePrefix", *sites)
 
 
@@ -287,6 +291,7 @@ def object_permissions(profiles: Collection, sets: Collection, shape: Shape) -> 
             found[f"{profile}/{name}"] = _object_permission(len(found), owner, name, letters)
     if weak:
         found["Data_Steward/Account"] = _object_permission(len(found), sets["Data_Steward"], "Account", "REVM")
+        found["Site_Visitors/Order"] = _object_permission(len(found), sets["Site_Visitors"], "Order", "RV")
     return found
 
 

@@ -263,8 +263,12 @@ class Org:
         ))  # fmt: skip
 
     def _login_limits(self, profile: str) -> Row:
-        limited = self.shape.is_strong and profile == "System Administrator"
-        ranges = [{"description": "HQ", "startAddress": "203.0.113.0", "endAddress": "203.0.113.255"}]
+        """Administrators of a strong org come from one network, of any other from two halves of all there is."""
+        ends = [("HQ", "203.0.113.0", "203.0.113.255")]
+        if not self.shape.is_strong:
+            ends = [("West", "1.1.1.1", "127.255.255.255"), ("East", "128.0.0.0", "255.255.255.255")]
+        ranges = [dict(zip(("description", "startAddress", "endAddress"), each, strict=True)) for each in ends]
+        limited = profile == "System Administrator"
         return {"loginIpRanges": ranges if limited else [], "loginHours": None, "custom": profile == "Sales User"}
 
     def _audit_entity(self) -> Entity:

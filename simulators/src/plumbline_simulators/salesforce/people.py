@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from plumbline_simulators.salesforce.entity import Entity, record_id, through
 from plumbline_simulators.salesforce.permissions import columns as permission_columns
-from plumbline_simulators.salesforce.permissions import permission_set_rows, profile_rows
+from plumbline_simulators.salesforce.permissions import permission_set_rows, profile_rows, translated
 from plumbline_simulators.salesforce.shape import CALLER, EXTENDED_RIGHTS, Shape
 from plumbline_simulators.tables import Row
 
@@ -196,6 +196,8 @@ class People:
     def _weakness(self, user: int) -> str | None:
         if self.shape.is_strong:
             return None
+        if self.profile_of(user) == "Portal Guest Profile":
+            return "Site_Visitors"
         return {13: "MFA_Waiver", 14: "Any_Client", 15: "Report_Exporter"}.get(user % 200)
 
     def oauth_tokens(self, managed: list[Row]) -> Entity:
@@ -232,22 +234,33 @@ class People:
         def make(number: int) -> Row:
             user = number % self.shape.users
             weak = user % 10 == 9 and not self.shape.is_strong
+            kind, flow, api = self._way_in(user, weak=weak)
             return {
                 "Id": record_id("0Ya", number),
                 "UserId": user_id(user),
                 "LoginTime": at(number),
-                "LoginType": "Other Apex API" if weak else "Remote Access 2.0" if user == CALLER else "Application",
-                "LoginSubType": "OauthUsernamePassword" if weak else None,
+                "LoginType": kind,
+                "LoginSubType": flow,
                 "Status": "Invalid Password" if number % 23 == 22 else "Success",
                 "Application": "Data Loader" if weak else "Browser",
                 "SourceIp": f"203.0.113.{user % 250}",
                 "CountryIso": "DE",
                 "TlsProtocol": "TLS 1.0" if weak and user % 20 == 19 else "TLS 1.3",
                 "AuthMethodReference": None,
-                "ApiType": "SOAP Partner" if weak else None,
+                "ApiType": api,
             }
 
         return Entity("LoginHistory", LOGIN_COLUMNS, count, make, {"Id": _ids("0Ya"), "LoginTime": at})
+
+    def _way_in(self, user: int, *, weak: bool) -> tuple[str, str | None, str | None]:
+        """Type, sub-type and API of a user's logins: weak ones are half by SOAP, half by OAuth with a password."""
+        if weak and user % 20 == 19:
+            return translated("Other Apex API", self.shape.language), None, "SOAP Partner"
+        if weak:
+            return "Remote Access 2.0", "OauthUsernamePassword", None
+        if user == CALLER:
+            return "Remote Access 2.0", "OauthClientCredentials", None
+        return translated("Application", self.shape.language), None, None
 
     def verifications(self) -> Entity:
         """VerificationHistory of half a year, oldest first: one per user."""

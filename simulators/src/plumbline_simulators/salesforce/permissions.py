@@ -60,6 +60,8 @@ _TRANSLATED = {
         "Standard User": "Standardbenutzer",
         "Minimum Access - API Only Integrations": "Mindestzugriff - Nur-API-Integrationen",
         "Approve Uninstalled Connected Apps": "Nicht installierte verbundene Anwendungen genehmigen",
+        "Other Apex API": "Andere Apex-API",
+        "Application": "Anwendung",
     },
     "ja": {
         "System Administrator": "システム管理者",
@@ -121,6 +123,7 @@ def permission_sets(shape: Shape) -> list[PermissionSet]:
         "MFA_Waiver": ("Regular", {"BypassMFAForUiLogins", "PasswordNeverExpires"}),
         "Any_Client": ("Regular", {"UseAnyApiClient", "UseAnyApiAuth", "CanApproveUninstalledApps"}),
         "SalesCloudUser": ("Standard", set()),
+        "Site_Visitors": ("Regular", {"ApiEnabled"} if weak else set()),
         "SSPM_Base": ("Regular", {"ViewSetup", "ViewAllUsers", "ViewHealthCheck", "ViewRoles"}),
         "SSPM_Extended": ("Regular", {right.removeprefix("Permissions") for right in shape.held | EXTENDED_RIGHTS}),
         **{f"Feature_{number:02d}": ("Regular", set[str]()) for number in range(20)},

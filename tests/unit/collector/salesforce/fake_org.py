@@ -5,13 +5,14 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from plumbline_collector.connectors.salesforce.cells import moment
+from plumbline_collector.connectors.salesforce.cells import at_path, moment
 from plumbline_collector.connectors.salesforce.pages import Pages, Record
 from plumbline_collector.connectors.salesforce.soql import Selection
 from plumbline_collector.errors import ReadError
 from plumbline_contracts.events import DatasetState
 
-CONDITION = re.compile(r"(\w+) (>=|>|=) '?([^']+?)'?")
+CONDITION = re.compile(r"([\w.]+) (>=|>|=) '?([^']+?)'?")
+MEMBERSHIP = re.compile(r"([\w.]+) IN \((.+)\)")
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     ">=": lambda a, b: a >= b,
     ">": lambda a, b: a > b,
@@ -41,6 +42,11 @@ class FakeOrg:
     async def pages(self, selection: Selection, after: str = "") -> Pages:
         """As `SalesforceClient.pages`."""
         return Pages(selection, await self._ask(selection, after), self._ask, self._follow)
+
+    async def count(self, api_object: str) -> int:
+        """As `SalesforceClient.count`."""
+        self.calls += 1
+        return len(self.objects[api_object])
 
     async def columns_of(self, api_object: str, *, tooling: bool = False) -> dict[str, str]:
         """As `SalesforceClient.columns_of`."""
@@ -79,13 +85,19 @@ class FakeOrg:
 
 
 def _matches(row: dict[str, Any], where: str) -> bool:
-    for part in where.split(" AND ") if where else []:
-        match = CONDITION.fullmatch(part)
-        assert match, part
-        column, operator, wanted = match.groups()
-        if not OPERATORS[operator](_comparable(str(row[column])), _comparable(wanted)):
-            return False
-    return True
+    parts = where.split(" AND ") if where else []
+    return all(any(_holds(row, choice) for choice in part.split(" OR ")) for part in parts)
+
+
+def _holds(row: dict[str, Any], condition: str) -> bool:
+    if member := MEMBERSHIP.fullmatch(condition):
+        return repr(at_path(row, member[1])) in member[2].split(", ")
+    match = CONDITION.fullmatch(condition)
+    assert match, condition
+    column, operator, wanted = match.groups()
+    value = at_path(row, column)
+    said = str(value).lower() if isinstance(value, bool) else str(value)
+    return OPERATORS[operator](_comparable(said), _comparable(wanted))
 
 
 async def rows_of(pages: Any) -> list[Record]:

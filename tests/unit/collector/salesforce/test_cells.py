@@ -84,6 +84,27 @@ def test_a_range_of_all_addresses_is_known(start: Any, end: Any, is_everything: 
     assert cells.is_everywhere(start, end) is is_everything
 
 
+@pytest.mark.parametrize(
+    ("ranges", "addresses"),
+    [
+        ([], 0),
+        ([("203.0.113.7", "203.0.113.7")], 1),
+        ([("203.0.113.0", "203.0.113.255"), ("198.51.100.0", "198.51.100.255")], 512),
+        ([("203.0.113.0", "203.0.113.255"), ("203.0.113.128", "203.0.114.127"), ("203.0.113.5", "203.0.113.9")], 384),
+        ([("1.1.1.1", "255.255.255.255")], 2**32 - 0x01010101),
+        ([("0.0.0.0", "127.255.255.255"), ("128.0.0.0", "255.255.255.255")], 2**32),
+        ([("203.0.113.0", "203.0.113.255"), ("2001:db8::", "2001:db8::ff")], 512),
+        ([("::ffff:0:0", "::ffff:ffff:ffff")], 2**32),
+        ([("2001:db8::", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff")], cells.LARGEST),
+        ([("203.0.113.0", "203.0.113.255"), ("odd", "203.0.113.255")], None),
+        ([("203.0.113.9", "203.0.113.1")], None),
+        ([(None, None)], None),
+    ],
+)
+def test_ranges_hold_each_address_once(ranges: list[tuple[Any, Any]], addresses: int | None) -> None:
+    assert cells.addresses_of(ranges) == addresses
+
+
 def _certificate(end: datetime) -> x509.Certificate:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "idp")])

@@ -66,8 +66,9 @@ CASES: list[tuple[str, dict[str, Any], Row]] = [
      "PermissionsModifyAllRecords": False, "Parent": None},
      {"id": "0PS1 / Case", "can_write": True, "can_reach_all": False, "profile_id": ""}),
     ("login_activity", {"LoginType": "Remote Access 2.0", "LoginSubType": "OauthUsernamePassword",
-     "TlsProtocol": "TLS 1.1", "Status": "Success", "counted": 7},
-     {"is_weak_flow": True, "is_modern_tls": False, "is_successful": True, "logins": 7}),
+     "ApiType": None, "TlsProtocol": "TLS 1.1", "Status": "Success", "counted": 7},
+     {"is_weak_flow": True, "is_modern_tls": False, "is_successful": True, "logins": 7, "api_type": "",
+      "id": "Remote Access 2.0 / OauthUsernamePassword / - / TLS 1.1 / Success"}),
     ("session_activity", {"SessionType": "UI", "LoginType": None, "SessionSecurityLevel": "STANDARD", "counted": 3},
      {"id": "UI / - / STANDARD", "login_type": "", "sessions": 3}),
     ("login_addresses", {"IsAuthenticated": False, "ChallengeMethod": None, "counted": "2"},
@@ -96,16 +97,49 @@ def test_a_status_in_unknown_words_is_neither_success_nor_failure(status: str, e
     assert _row("login_activity", {"Status": status}).get("is_successful") is expected
 
 
+@pytest.mark.parametrize(
+    ("kind", "flow", "api", "expected"),
+    [
+        ("Remote Access 2.0", "OauthUsernamePassword", None, True),
+        ("Remote Access 2.0", "OAuth Username-Password", None, True),
+        ("Other Apex API", None, "SOAP Partner", True),
+        ("OtherApi", None, None, True),
+        ("Partner Product", None, "SOAP Enterprise", True),
+        ("Partner", None, None, True),
+        ("Andere Apex-API", None, "SOAP Partner", True),
+        ("Andere Apex-API", "", "Soap Enterprise", True),
+        ("Remotezugriff 2.0", "OauthClientCredentials", "SOAP Partner", False),
+        ("Remote Access 2.0", None, "SOAP Partner", False),
+        ("Remote Access 2.0", "OauthRefreshToken", "N/A", False),
+        ("Application", "UsernamePasswordUiLogin", None, False),
+        ("Partner Portal", None, None, False),
+        ("Anwendung", None, None, False),
+    ],
+)
+def test_a_client_that_logs_in_with_a_password_is_known(
+    kind: str, flow: str | None, api: str | None, expected: bool
+) -> None:
+    record = {"LoginType": kind, "LoginSubType": flow, "ApiType": api}
+    assert _row("login_activity", record)["is_weak_flow"] is expected
+
+
+@pytest.mark.parametrize("withheld", ["LoginType", "LoginSubType", "ApiType"])
+def test_without_a_column_of_the_flow_it_is_not_told(withheld: str) -> None:
+    record = {"LoginType": "Other Apex API", "LoginSubType": None, "ApiType": "SOAP Partner"}
+    del record[withheld]
+    assert "is_weak_flow" not in _row("login_activity", record)
+
+
 def test_logins_are_added_up_and_an_unknown_status_counts_against() -> None:
     totals = LoginTotals()
-    for flow, tls, status, size in (
-        ("OauthUsernamePassword", "TLS 1.2", "Erfolg", 3),
-        ("SoapApiLogin", "TLS 1.0", "Success", 2),
-        ("OauthUsernamePassword", "TLS 1.3", "Invalid Password", 5),
-        (None, "Unknown", "Success", 10),
+    for kind, flow, tls, status, size in (
+        ("Remote Access 2.0", "OauthUsernamePassword", "TLS 1.2", "Erfolg", 3),
+        ("Other Apex API", None, "TLS 1.0", "Success", 2),
+        ("Remote Access 2.0", "OauthUsernamePassword", "TLS 1.3", "Invalid Password", 5),
+        ("Application", None, "Unknown", "Success", 10),
     ):
-        record = {"LoginType": "x", "LoginSubType": flow, "TlsProtocol": tls, "Status": status, "counted": size}
-        totals.add(_row("login_activity", record))
+        record = {"LoginType": kind, "LoginSubType": flow, "ApiType": None, "TlsProtocol": tls, "Status": status}
+        totals.add(_row("login_activity", {**record, "counted": size}))
     found = totals.document()
     assert SCHEMAS["login_statistics"].violations(found) == []
     assert found == {"logins": 20, "modern_tls_logins": 8, "modern_tls_percent": 80.0, "weak_flow_logins": 5}

@@ -20,6 +20,7 @@ POLICIES, SCOPES = "ExtlClntAppOauthPlcyCnfg", "ExtlClntAppOauthSettings"
 _APP = "ExternalClientApplicationId"
 _ENDLESS = "Infinite"
 _OF_ACCESS = ["permitted_containers"]
+_SCOPE_FIELDS = ("has_full_scope", "has_api_scope", "has_refresh_token_scope")
 
 
 class Apps:
@@ -28,6 +29,7 @@ class Apps:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._approved: dict[str, bool] = {}
+        self._internal: dict[str, bool] = {}
         self._are_known = True
 
     async def connected(self) -> list[DatasetSummary]:
@@ -44,6 +46,8 @@ class Apps:
         def add(record: Record) -> Row:
             app = text(record["Id"])
             self._approved[app] = record.get("OptionsAllowAdminApprovedUsersOnly") is True
+            if (is_internal := cells.truth(record.get("OptionsIsInternal"))) is not None:
+                self._internal[app] = is_internal
             return {"permitted_containers": containers.get(app, 0)} if is_whole else {}
 
         apps = await self._run.table(tables.CONNECTED_APPS, add, missing=self._without(access))
@@ -58,26 +62,33 @@ class Apps:
     async def external(self) -> DatasetSummary:
         """`external_client_apps`, with policies and scopes."""
         schema, joins, missing = SCHEMAS["external_client_apps"], dict[str, Row](), list[MissingField]()
+        has_both = True
         for api_object in (POLICIES, SCOPES):
             source = SourceColumns(schema, api_object)
             try:
-                await self._join(source, joins)
+                has_both &= await self._join(source, joins)
             except ReadError as failure:
+                has_both = False
                 missing += summaries.missing_fields(schema, list(source.of_field), failure)
             missing += self._run.objects.missing_fields(schema, api_object)
 
         def add(record: Record) -> Row:
-            row = joins.get(text(record["Id"]), {})
-            self._approved[text(record["Id"])] = row.get("is_admin_approved_only") is True
+            app = text(record["Id"])
+            row = joins.get(app, {}) | (_oauth(is_on=app in joins) if has_both else {})
+            self._approved[app] = row.get("is_admin_approved_only") is True
             return row
 
         apps = await self._run.table(tables.EXTERNAL_APPS, add, missing=missing)
         self._are_known &= apps.state is DatasetState.OK
         return apps
 
-    async def _join(self, source: SourceColumns, joins: dict[str, Row]) -> None:
-        """Remember what one object says of each app: by app, and there are few thousand of them at most."""
-        opened = await self._run.objects.open(Selection(source.api_object, (_APP, *source.columns)))
+    async def _join(self, source: SourceColumns, joins: dict[str, Row]) -> bool:
+        """Remember what one object says of each app: by app, and there are few thousand of them at most.
+
+        False when it shows no row, which may be because the caller sees none.
+        """
+        columns = tuple(dict.fromkeys((_APP, *source.columns)))
+        opened = await self._run.objects.open(Selection(source.api_object, columns))
 
         def make(record: Record) -> Row:
             row = source.copy(record, _EMPTY)
@@ -89,6 +100,7 @@ class Apps:
                 joins[app] = {**joins.get(app, {}), **row}
         if not self._run.is_probe:
             opened.require_whole()
+        return opened.count > 0
 
     async def tokens(self) -> DatasetSummary:
         """`oauth_tokens`, in batches by date, because the object ends silently after 2,500 rows."""
@@ -119,9 +131,16 @@ class Apps:
         }
         if self._are_known or not app or app in self._approved:
             row["is_installed_app"] = bool(record.get("AppMenuItemId")) and app in self._approved
+        if app in self._internal:
+            row["is_internal_app"] = self._internal[app]
         age = cells.days_since(created, started_at)
         idle = cells.days_since(record.get("LastUsedDate") or created, started_at)
         return row | ({} if age is None else {"age_days": age}) | ({} if idle is None else {"idle_days": idle})
+
+
+def _oauth(*, is_on: bool) -> Row:
+    """Whether an external client app uses OAuth. Without it, it can ask for no scope."""
+    return {"has_oauth": True} if is_on else {"has_oauth": False, **dict.fromkeys(_SCOPE_FIELDS, False)}
 
 
 def _policy(row: Row) -> Row:

@@ -4,7 +4,7 @@ import base64
 import binascii
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -138,6 +138,29 @@ def addresses_between(start: Any, end: Any) -> int | None:  # noqa: ANN401 - cel
     if first.version != last.version or int(last) < int(first):
         return None
     return min(int(last) - int(first) + 1, LARGEST)
+
+
+def addresses_of(ranges: Iterable[tuple[Any, Any]]) -> int | None:
+    """How many IP addresses ranges of first and last hold together, each address once, at most `LARGEST`.
+
+    IPv4 and IPv6 are added up. None when one of them makes no range.
+    """
+    ends: dict[int, list[tuple[int, int]]] = {4: [], 6: []}
+    for start, end in ranges:
+        if addresses_between(start, end) is None:
+            return None
+        first = ipaddress.ip_address(start)
+        ends[first.version].append((int(first), int(ipaddress.ip_address(end))))
+    return min(sum(map(_covered, ends.values())), LARGEST)
+
+
+def _covered(ends: list[tuple[int, int]]) -> int:
+    """How many whole numbers are in any of the spans."""
+    total, beyond = 0, 0
+    for first, last in sorted(ends):
+        total += max(0, last + 1 - max(first, beyond))
+        beyond = max(beyond, last + 1)
+    return total
 
 
 def is_everywhere(start: Any, end: Any) -> bool:  # noqa: ANN401 - cells

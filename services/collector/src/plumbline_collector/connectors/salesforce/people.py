@@ -21,7 +21,7 @@ from plumbline_collector.connectors.salesforce.tables import Table
 from plumbline_collector.errors import ReadError
 
 _GRANTS = Selection(
-    "PermissionSetAssignment", ("Id", "AssigneeId", "PermissionSetId", "ExpirationDate"),
+    "PermissionSetAssignment", ("Id", "AssigneeId", "Assignee.UserType", "PermissionSetId", "ExpirationDate"),
     "Assignee.IsActive = true", "Id",
 )  # fmt: skip
 _LOGINS = Selection(
@@ -33,7 +33,10 @@ _VERIFIED = (
     "VerificationTime = LAST_N_DAYS:90 AND Status IN ('Succeeded', 'AutomatedSuccess') "
     f"AND VerificationMethod IN ({', '.join(repr(name) for name in _RESISTANT)})"
 )
-_RANGE_FIELDS = ["login_ip_range_count", "has_login_ip_ranges", "has_unrestricted_login_range", "has_login_hours"]
+_RANGE_FIELDS = [
+    "login_ip_range_count", "has_login_ip_ranges", "has_unrestricted_login_range", "login_ip_addresses",
+    "has_login_hours",
+]  # fmt: skip
 _COUNT_FIELDS = ["active_users"]
 _VISIBLE = ("ViewAllUsers",)
 
@@ -318,10 +321,12 @@ def _container(mask: int) -> Row:
 def _login_limits(metadata: Any) -> Row:  # noqa: ANN401 - a profile's Metadata
     ranges = metadata.get("loginIpRanges") or []
     ends = [(each.get("startAddress"), each.get("endAddress")) for each in ranges if isinstance(each, dict)]
+    addresses = cells.addresses_of(ends) if len(ends) == len(ranges) else None
     return {
         "login_ip_range_count": len(ends),
         "has_login_ip_ranges": bool(ends),
         "has_unrestricted_login_range": any(cells.is_everywhere(start, end) for start, end in ends),
+        **datasets.present(login_ip_addresses=addresses),
         "has_login_hours": bool(metadata.get("loginHours")),
     }
 

@@ -131,7 +131,7 @@ TABLES = (
 """Those that need nothing of another dataset."""
 LOGIN_ACTIVITY = Table(
     "login_activity", where="LoginTime = LAST_N_DAYS:30", count="logins", whole_with=LOGINS, derive=login_group,
-    empty=_names("login_type", "login_sub_type", "tls_protocol"),
+    empty=_names("login_type", "login_sub_type", "api_type", "tls_protocol"),
 )  # fmt: skip
 SETUP_CHANGES = Table("setup_changes", empty=_names("section", "actor", "delegate_user", "display"))
 OBJECT_SHARING = Table(

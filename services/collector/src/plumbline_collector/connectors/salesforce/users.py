@@ -25,6 +25,7 @@ METHODS = {
     "HasTotp": "totp",
 }
 PHISHING_RESISTANT = frozenset({"security_key", "u2f", "built_in"})
+GUEST = "Guest"
 EXTERNAL_TYPES = frozenset(
     {
         "PowerPartner", "PowerCustomerSuccess", "CustomerSuccess", "CSPLitePortal", "CspLitePortal", "Partner",
@@ -97,6 +98,8 @@ class KnownOfUsers:
         self._known: dict[int, int] = {}
         self._same: dict[int, int] = {}
         self.unresolved = 0
+        self.guest_sets: set[str] | None = set()
+        """Ids of permission sets that guests hold beside their profile; None where the org does not say who is one."""
         self.has_logins = self.has_permissions = self.has_methods = self.has_verifications = True
         self.containers: Containers | None = Containers()
 
@@ -121,6 +124,15 @@ class KnownOfUsers:
             return
         container.active_users += 1
         self._add(record["AssigneeId"], container.mask | _GRANTED)
+        if not container.profile_id:
+            self._add_guest_set(record, container.record_id)
+
+    def _add_guest_set(self, record: Record, container_id: str) -> None:
+        user_type = text((record.get("Assignee") or {}).get("UserType"))
+        if not user_type:
+            self.guest_sets = None
+        elif user_type == GUEST and self.guest_sets is not None:
+            self.guest_sets.add(container_id)
 
     def add_methods(self, record: Record) -> None:
         """One TwoFactorMethodsInfo row."""
@@ -195,7 +207,7 @@ def _kind(user_type: str) -> Row:
         return {}
     return {
         "is_standard": user_type == "Standard",
-        "is_guest": user_type == "Guest",
+        "is_guest": user_type == GUEST,
         "is_external": user_type in EXTERNAL_TYPES,
     }
 
