@@ -21,8 +21,8 @@ OF_MICROSOFT = [control for control in CONTROLS if any(alias.startswith("MDA_") 
 OURS = [control for control in CONTROLS if control not in OF_MICROSOFT]
 
 
-def _until(family: str) -> dict[str, str | None]:
-    return {"from": None, "until": family, "value": None, "outcome": "NOT_APPLICABLE"}
+def _until(family: str, value: str | None = None) -> dict[str, str | None]:
+    return {"from": None, "until": family, "value": value, "outcome": None if value else "NOT_APPLICABLE"}
 
 
 EXPRESSIONS = ("passes", "where", "of", "bands", "partial", "target_percent")
@@ -30,8 +30,7 @@ EQUIVALENT = {
     "SF-AP-11": {"check.checks.Secure connections.absent: 'NOT_APPLICABLE' -> 'PASS'"},
     "SF-DA-16": {"""applies_when.0.expression: "type == 'Data'" -> 'true'"""},
     "SNOW-ACL-33": {
-        "check.absent.releases.0: {'from': None, 'until': 'australia', 'value': 'admin', 'outcome': None} -> "
-        "{'from': None, 'until': 'zurich', 'value': 'admin', 'outcome': None}"
+        f"check.absent.releases.0: {_until('australia', value='admin')} -> {_until('zurich', value='admin')}"
     },
     "SNOW-ACL-27": {
         f"check.checks.{name}.absent.releases.0: {_until('zurich')} -> {_until('australia')}"
