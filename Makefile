@@ -129,6 +129,10 @@ $(COMPOSE):
 test-deploy: install $(COMPOSE) ## The images and the compose file on real tools: needs root, go, buildah and mmdebstrap
 	@"$(BIN)/pytest" -q tests/deploy
 
+.PHONY: test-oidc
+test-oidc: install ## Bearer tokens of a real Keycloak: fetches it once (177 MB, checksum verified), takes about two minutes
+	@"$(BIN)/pytest" -q tests/oidc
+
 .PHONY: faults
 faults: install ## Every fault of the simulators in every phase against the connectors: about five minutes
 	@PLUMBLINE_TEST_EVERY_FAULT=1 "$(BIN)/pytest" -q tests/integration/collector/test_faults.py

@@ -7,10 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as hypothesis
 from plumbline_contracts.kafka import KafkaSettings
 from plumbline_contracts.provisioning import create_topics
 from plumbline_local import kafka as local_kafka
 from plumbline_local import mongodb as local_mongodb
+
+hypothesis.register_profile("steady", deadline=None)  # a machine that is busy is no fault of an example
+hypothesis.load_profile("steady")
 
 
 def free_port() -> int:

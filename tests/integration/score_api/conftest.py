@@ -11,11 +11,12 @@ from plumbline_contracts.kafka import KafkaSettings
 from plumbline_score_api import app as composition
 from plumbline_score_api.app import Database
 from plumbline_score_api.projection.service import ProjectionService
+from plumbline_score_api.projection.upkeep import Upkeep
 from plumbline_score_api.services import Services
 from plumbline_score_api.settings import Settings
 
 from tests.integration.score_api.events import definition
-from tests.integration.score_api.in_process import ALL_ROLES, CONTROLS, client_for, projection_into, seen_by
+from tests.integration.score_api.in_process import ALL_ROLES, CONTROLS, client_for, seen_by, upkeep_of
 from tests.integration.score_api.stage import Stage
 
 
@@ -34,11 +35,17 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-async def projection(database: Database) -> ProjectionService:
+async def upkeep(database: Database) -> Upkeep:
+    """All that the projector does, which knows three controls."""
+    upkeep = upkeep_of(database)
+    await upkeep.projection.take_definitions([definition(control) for control in CONTROLS])
+    return upkeep
+
+
+@pytest.fixture
+def projection(upkeep: Upkeep) -> ProjectionService:
     """The projection, which knows three controls."""
-    service = projection_into(database)
-    await service.take_definitions([definition(control) for control in CONTROLS])
-    return service
+    return upkeep.projection
 
 
 @pytest.fixture

@@ -1,17 +1,18 @@
 """The score API inside of the test's process: the projection without a broker, the application without a port."""
 
+from datetime import timedelta
 from typing import Any
 
 import httpx
 from plumbline_score_api import app as composition
 from plumbline_score_api.app import Database
-from plumbline_score_api.history.repository import HistoryRepository
-from plumbline_score_api.instances.insights import InsightsService
-from plumbline_score_api.instances.repository import InsightsRepository
 from plumbline_score_api.keys.schemas import Role
+from plumbline_score_api.limits import Limits
 from plumbline_score_api.projection.repository import ProjectionRepository
 from plumbline_score_api.projection.service import ProjectionService
+from plumbline_score_api.projection.upkeep import Retention, Upkeep
 from plumbline_score_api.services import Services
+from plumbline_score_api.tokens.service import TokenService
 from pymongo import monitoring
 
 
@@ -39,17 +40,25 @@ CONTROLS = ("C-1", "C-2", "C-3")
 
 def projection_into(database: Database, repository: ProjectionRepository | None = None) -> ProjectionService:
     """What the projector does with each event, without a broker."""
-    insights = InsightsService(InsightsRepository(database))
-    return ProjectionService(repository or ProjectionRepository(database), insights, HistoryRepository(database))
+    return upkeep_of(database, repository).projection
+
+
+def upkeep_of(database: Database, repository: ProjectionRepository | None = None) -> Upkeep:
+    """What the projector does between events. All keys belong to one partition."""
+    keep = Retention(points=timedelta(days=730), days=None, changes=timedelta(days=7))
+    return composition.build_upkeep(database, lambda _: 0, keep, repository)
 
 
 async def _is_ready() -> bool:
     return True
 
 
-def client_for(services: Services, key: str | None) -> httpx.AsyncClient:
+def client_for(
+    services: Services, key: str | None, bearers: TokenService | None = None, limits: Limits | None = None
+) -> httpx.AsyncClient:
     """A client of the application, with a key or without. Bugs answer 500 as they do in the process."""
-    transport = httpx.ASGITransport(composition.create_app(services, _is_ready), raise_app_exceptions=False)
+    app = composition.create_app(services, _is_ready, bearers, limits)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     return httpx.AsyncClient(transport=transport, base_url="http://score-api", headers=headers)
 

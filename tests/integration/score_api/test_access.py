@@ -1,90 +1,132 @@
-"""Without a key nothing, with another tenant's key nothing of ours, without a role nothing of that role."""
+"""Without a key nothing, with another tenant's key nothing of ours, without a role nothing of that role.
+
+These tests walk over the routes of the application and the operations of its OpenAPI document: a new route is covered
+when it is there.
+"""
 
 import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute, iter_route_contexts
 from plumbline_contracts.events import CollectionRequest, Outcome
 from plumbline_score_api import app as composition
+from plumbline_score_api import guard
+from plumbline_score_api.access import Requires
 from plumbline_score_api.app import Database
-from plumbline_score_api.keys.schemas import Role
+from plumbline_score_api.keys.repository import KeyRepository
+from plumbline_score_api.keys.schemas import ApiKey, Role
 from plumbline_score_api.problems import MEDIA_TYPE
-from plumbline_score_api.projection.service import ProjectionService
 from plumbline_score_api.services import Services
+from plumbline_score_api.settings import Settings
 
-from tests.integration.score_api.events import Judged, result, status
-from tests.integration.score_api.in_process import ALL_ROLES, client_for
+from tests.integration.score_api.asking import FILLED, PREPARING, Operation, bare_app, operations
+from tests.integration.score_api.events import Judged, definition, result, status
+from tests.integration.score_api.in_process import ALL_ROLES, CONTROLS, client_for, projection_into
 
-FILLED = {"product": "salesforce", "instance": "sales-eu", "control": "C-1"}
-BODIES: dict[str, Any] = {"setInsights": {"insights": "off"}}
-NEED_MANAGER = {"scanInstance", "setInsights"}
-
-
-def _document() -> dict[str, Any]:
-    """The OpenAPI document. Building it needs no database."""
-    nothing: Any = None
-    app = composition.create_app(composition.build_services(_Nowhere(), nothing), nothing)  # type: ignore[arg-type]
-    return app.openapi()
+FOR_ANY_CALLER = {"/openapi.json"}
+OPERATIONS = {operation.name: operation for operation in operations()}
+READING = [operation for operation in OPERATIONS.values() if operation.is_reading]
+WRITING = [operation for operation in OPERATIONS.values() if not operation.is_reading]
+every_operation = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+every_writing_operation = pytest.mark.parametrize("operation", WRITING, ids=[each.name for each in WRITING])
 
 
-class _Nowhere:
-    def __getitem__(self, name: str) -> None:
-        return None
+def _demanded(dependant: Dependant) -> set[Role]:
+    """The roles of which a route demands one."""
+    own = set(dependant.call.roles) if isinstance(dependant.call, Requires) else set()
+    return own.union(*(_demanded(each) for each in dependant.dependencies))
 
 
-OPERATIONS = [
-    pytest.param(method.upper(), re.sub(r"{(\w+)}", lambda found: FILLED[found[1]], path), operation, id=name)
-    for path, item in _document()["paths"].items()
-    for method, operation in item.items()
-    if (name := operation["operationId"])
-]
-every_operation = pytest.mark.parametrize(("method", "path", "operation"), OPERATIONS)
+ALL_ROUTES = [context.original_route for context in iter_route_contexts(bare_app().routes)]
+ROUTES = [route for route in ALL_ROUTES if isinstance(route, APIRoute)]
+ROLES = {route.operation_id: _demanded(route.dependant) for route in ROUTES}
+
+
+def test_there_are_no_routes_of_another_kind() -> None:
+    assert ROUTES == ALL_ROUTES
+    assert {route.operation_id for route in ROUTES} >= OPERATIONS.keys()
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{min(route.methods)} {route.path}")
+def test_a_route_is_open_by_list_or_demands_a_role(route: APIRoute) -> None:
+    demanded = _demanded(route.dependant)
+    if route.path in guard.OPEN | FOR_ANY_CALLER:
+        assert demanded == set()
+    else:
+        assert demanded
+        assert route.operation_id in OPERATIONS, "the document knows it"
+    if route.methods != {"GET"}:
+        assert Role.READ not in demanded, "who may only read changes nothing"
+
+
+def test_the_open_routes_are_those_of_the_probes() -> None:
+    assert {"/healthz", "/readyz"} == guard.OPEN
+    assert {route.path for route in ROUTES} >= guard.OPEN | FOR_ANY_CALLER
+
+
+# --- what there is
+
+
+async def _nobody(_: CollectionRequest) -> None:
+    """Nobody collects."""
+
+
+async def _fill(database: Database, *tenants: str) -> None:
+    """Instance sales-eu of each tenant with a failing control, an exposed entity and a template, and a key."""
+    await composition.prepare(database)
+    projection = projection_into(database)
+    frameworks = {FILLED["framework"]: ["5.3"]}
+    await projection.take_definitions([definition(control, frameworks=frameworks) for control in CONTROLS])
+    for tenant in tenants:
+        await projection.take_status(status().model_copy(update={"tenant": tenant}))
+        for part in Judged(1, [result("C-1", Outcome.FAIL, exposed=1)], tenant=tenant).parts():
+            await projection.take_part(part)
+        services = composition.build_services(database, _nobody)
+        async with client_for(services, await services.keys.create(tenant, "operator", ALL_ROLES)) as client:
+            for name in PREPARING:
+                (await OPERATIONS[name].send(client)).raise_for_status()
+    if "contoso" in tenants:
+        now = datetime.now(UTC)
+        key_id = FILLED["key_id"]
+        key = ApiKey(key_id=key_id, secret_hash="", tenant="contoso", name="siem", roles=frozenset(), created_at=now)
+        await KeyRepository(database).insert("contoso", key)
 
 
 @pytest.fixture
-async def served(projection: ProjectionService) -> None:
-    """Instance sales-eu of contoso with a failing control and an exposed entity."""
-    await projection.take_status(status())
-    for part in Judged(1, [result("C-1", Outcome.FAIL, exposed=1)]).parts():
-        await projection.take_part(part)
+async def served(database: Database) -> None:
+    """What contoso has."""
+    await _fill(database, "contoso")
 
 
-def _is_problem(answer: httpx.Response, status: int) -> bool:
+def _is_problem(answer: httpx.Response, status_code: int) -> bool:
     body = answer.json()
     assert answer.headers["content-type"] == MEDIA_TYPE
-    assert (answer.status_code, body["status"], body["type"]) == (status, status, "about:blank")
+    assert (answer.status_code, body["status"], body["type"]) == (status_code, status_code, "about:blank")
     assert body["title"]
     assert body["detail"]
     return True
 
 
-async def _send(client: httpx.AsyncClient, method: str, path: str, operation: dict[str, Any]) -> httpx.Response:
-    return await client.request(method, path, json=BODIES.get(operation["operationId"]))
+@every_operation
+async def test_the_requests_of_these_tests_are_good(
+    client: httpx.AsyncClient, served: None, operation: Operation
+) -> None:
+    answer = await operation.send(client)
+    assert answer.is_success, f"say in asking.py what makes a good request: {answer.text}"
 
 
-def test_the_document_knows_every_route_of_the_issue() -> None:
-    found = {(param.values[0], param.values[1]) for param in OPERATIONS}
-    assert found == {
-        ("GET", "/v1/secure-score"),
-        ("GET", "/v1/products"),
-        ("GET", "/v1/products/salesforce"),
-        ("GET", "/v1/instances"),
-        ("GET", "/v1/instances/sales-eu"),
-        ("POST", "/v1/instances/sales-eu/scan"),
-        ("PUT", "/v1/instances/sales-eu/insights"),
-        ("GET", "/v1/recommendations"),
-        ("GET", "/v1/recommendations/sales-eu/C-1"),
-        ("GET", "/v1/recommendations/sales-eu/C-1/exposed"),
-    }
+# --- without a key
 
 
 @every_operation
-async def test_anonymous_gets_401(
-    anonymous: httpx.AsyncClient, served: None, method: str, path: str, operation: dict[str, Any]
-) -> None:
-    answer = await _send(anonymous, method, path, operation)
+async def test_anonymous_gets_401(anonymous: httpx.AsyncClient, served: None, operation: Operation) -> None:
+    answer = await operation.send(anonymous)
     assert _is_problem(answer, 401)
     assert answer.headers["www-authenticate"].startswith("Bearer")
 
@@ -130,47 +172,95 @@ async def test_health_alone_needs_no_key(anonymous: httpx.AsyncClient) -> None:
         assert (answer.status_code, answer.text) == (200, "ok\n")
 
 
+# --- with another tenant's key
+
+
+@dataclass(frozen=True)
+class World:
+    """A database, and what fabrikam's caller gets from it."""
+
+    database: Database
+    client: httpx.AsyncClient
+    asked: list[CollectionRequest]
+
+    async def of_others(self) -> dict[str, list[str]]:
+        """All that is not fabrikam's, by collection."""
+        names = await self.database.list_collection_names()
+        return {
+            name: sorted([repr(d) async for d in self.database[name].find({}) if d.get("tenant") != "fabrikam"])
+            for name in names
+        }
+
+
+@pytest.fixture(params=[(), ("fabrikam",)], ids=["fabrikam has nothing", "fabrikam has an instance of the same name"])
+async def worlds(request: pytest.FixtureRequest, mongodb_url: str) -> AsyncIterator[tuple[World, World]]:
+    """Two databases that fabrikam must not be able to tell apart: in the first one contoso has something too."""
+    made = []
+    for name, tenants in (("a", ("contoso", *request.param)), ("b", request.param)):
+        settings = Settings.model_validate({"PLUMBLINE_MONGODB_URL": f"{mongodb_url}{name}"})
+        opened = composition.open_database(settings)
+        database = await opened.__aenter__()
+        await _fill(database, *tenants)
+        asked: list[CollectionRequest] = []
+
+        async def ask(wanted: CollectionRequest, asked: list[CollectionRequest] = asked) -> None:
+            asked.append(wanted)
+
+        services = composition.build_services(database, ask)
+        client = client_for(services, await services.keys.create("fabrikam", "tests", ALL_ROLES))
+        made.append((opened, World(database, client, asked)))
+    yield made[0][1], made[1][1]
+    for opened, world in made:
+        await world.client.aclose()
+        await opened.__aexit__(None, None, None)
+
+
+_VOLATILE = re.compile(
+    r"plk_[0-9a-f]{16}_[\w-]{43}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{16,64}"
+    r"|\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:\d\d)"
+)
+
+
+def _told(answer: httpx.Response) -> tuple[int, str]:
+    """Status and body, without ids that are drawn and times that pass."""
+    return answer.status_code, _VOLATILE.sub("*", answer.text)
+
+
+async def test_another_tenant_sees_nothing(worlds: tuple[World, World]) -> None:
+    with_contoso, without = worlds
+    for operation in READING:
+        answers = [await operation.send(world.client) for world in (with_contoso, without)]
+        assert _told(answers[0]) == _told(answers[1]), operation.name
+        assert answers[0].status_code in (200, 404), operation.name
+
+
+@every_writing_operation
+async def test_another_tenant_changes_nothing(worlds: tuple[World, World], operation: Operation) -> None:
+    with_contoso, without = worlds
+    before = await with_contoso.of_others()
+    answers = [await operation.send(world.client) for world in worlds]
+    assert _told(answers[0]) == _told(answers[1])
+    assert await with_contoso.of_others() == before
+    assert {request.tenant for world in worlds for request in world.asked} <= {"fabrikam"}
+    assert len(with_contoso.asked) == len(without.asked)
+
+
+# --- without a role
+
+
 @every_operation
-async def test_another_tenant_sees_nothing(
-    services: Services,
-    served: None,
-    asked: list[CollectionRequest],
-    database: Database,
-    method: str,
-    path: str,
-    operation: dict[str, Any],
-) -> None:
-    before = [document async for document in database["insights"].find({})]
-    async with client_for(services, await services.keys.create("fabrikam", "tests", ALL_ROLES)) as other:
-        answer = await _send(other, method, path, operation)
-    if "{" in _template(operation):
-        assert _is_problem(answer, 404)
-    else:
-        body = answer.json()
-        assert body.get("items", body.get("products")) == []
-        assert body.get("max", 0) == body.get("total", 0) == 0
-    assert "C-1 is FAIL" not in answer.text
-    assert asked == []
-    assert [document async for document in database["insights"].find({})] == before
-
-
-def _template(operation: dict[str, Any]) -> str:
-    return "{" if any(parameter["in"] == "path" for parameter in operation.get("parameters", [])) else ""
-
-
-@every_operation
-async def test_roles_open_what_they_say(
-    services: Services, served: None, asked: list[CollectionRequest], method: str, path: str, operation: dict[str, Any]
-) -> None:
-    wanted = {Role.INSTANCES} if operation["operationId"] in NEED_MANAGER else {Role.READ, Role.WRITE}
+async def test_roles_open_what_they_say(services: Services, served: None, operation: Operation) -> None:
     for role in Role:
         async with client_for(services, await services.keys.create("contoso", role, frozenset({role}))) as client:
-            answer = await _send(client, method, path, operation)
-        if role in wanted:
-            assert answer.status_code in (200, 202, 422), "422: the only instance has to stay main"
-        else:
+            answer = await operation.send(client)
+        if role not in ROLES[operation.name]:
             assert _is_problem(answer, 403)
-            assert any(name in answer.json()["detail"] for name in wanted)
+            assert any(name in answer.json()["detail"] for name in ROLES[operation.name])
+        elif operation.name == "createKey" and answer.status_code == 403:
+            assert "lacks" in answer.json()["detail"], "nobody gives what he does not have"
+        else:
+            assert answer.status_code not in (401, 403)
+            assert answer.status_code < 500
 
 
 async def test_an_ended_or_revoked_key_gets_401(services: Services, database: Database, served: None) -> None:
@@ -194,13 +284,44 @@ async def test_a_key_is_kept_as_a_hash_alone(services: Services, database: Datab
     assert len(document["secret_hash"]) == 64
 
 
+# --- what every answer says
+
+
+@pytest.mark.parametrize(("path", "status_code"), [("/v1/products", 200), ("/v1/x", 404), ("/healthz", 200)])
+async def test_every_answer_has_the_security_headers(client: httpx.AsyncClient, path: str, status_code: int) -> None:
+    answer = await client.get(path)
+    assert answer.status_code == status_code
+    assert _has_security_headers(answer)
+
+
+async def test_a_refusal_and_a_bug_have_them_too(
+    client: httpx.AsyncClient, anonymous: httpx.AsyncClient, database: Database
+) -> None:
+    assert _has_security_headers(await anonymous.get("/v1/products"))
+    await database["instances"].insert_one({"_id": "contoso/x", "tenant": "contoso"})
+    answer = await client.get("/v1/instances")
+    assert answer.status_code == 500
+    assert _has_security_headers(answer)
+
+
+def _has_security_headers(answer: httpx.Response) -> bool:
+    assert answer.headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+    assert answer.headers["strict-transport-security"] == "max-age=31536000"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["x-frame-options"] == "DENY"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+    assert answer.headers["cache-control"] in ("no-store", "private, no-cache")
+    return True
+
+
 async def test_the_document_asks_for_a_key_everywhere_and_describes_problems(client: httpx.AsyncClient) -> None:
-    document = (await client.get("/openapi.json")).json()
+    document: dict[str, Any] = (await client.get("/openapi.json")).json()
     assert document["security"] == [{"key": []}]
     assert document["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
     for item in document["paths"].values():
         for operation in item.values():
-            for status_code in ("401", "403", "404", "422", "500", "503"):
+            for status_code in ("401", "403", "404", "422", "429", "500", "503"):
                 content = operation["responses"][status_code]["content"]
                 assert content == {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     assert "detail" in document["components"]["schemas"]["Problem"]["properties"]

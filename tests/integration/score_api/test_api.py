@@ -95,9 +95,9 @@ async def test_a_product_is_its_main_instance_unless_others_are_turned_on(
 
 async def test_a_tenant_without_instances_has_an_empty_score(client: httpx.AsyncClient) -> None:
     score = await _get(client, "/v1/secure-score")
-    assert score == {
-        "current": 0, "max": 0, "percentage": 0, "coverage": 0, "evaluated_at": None, "products": []
-    }  # fmt: skip
+    assert {score[name] for name in ("current", "max", "percentage", "coverage", "planned", "achievable")} == {0}
+    assert (score["evaluated_at"], score["products"]) == (None, [])
+    assert score["counts"] == {"outcomes": {}, "statuses": {}, "regressed": 0, "stale": 0}
 
 
 async def test_an_instance_without_evaluation_is_there_and_counts_nothing(
@@ -132,6 +132,54 @@ async def test_an_instance_says_what_reading_cost_what_is_left_and_who_changed_w
     assert (told["actor"], told["subject"], told["old_value"], told["new_value"]) == (
         "ann@contoso.example", "minimumPasswordLength", "12", "5",
     )  # fmt: skip
+
+
+async def test_views_of_every_scope_agree(client: httpx.AsyncClient, projection: ProjectionService) -> None:
+    await projection.take_definitions(
+        [
+            definition("C-1", digest="d2", frameworks={"soc2": ["CC6.1", "CC6.2"], "cis_v8": ["5.1"]}),
+            definition("C-2", digest="d2", category="Apps", frameworks={"soc2": ["CC6.1"]}),
+            definition("C-3", digest="d2", category="Data"),
+        ]
+    )
+    results = [
+        result("C-1", Outcome.FAIL, digest="d2"),
+        result("C-2", Outcome.PARTIAL, digest="d2"),
+        result("C-3", digest="d2"),
+    ]
+    for name in ("sales-eu", "sales-us"):
+        await projection.take_status(status(name))
+        for part in Judged(1, results, instance=name).parts():
+            await projection.take_part(part)
+    score = await _get(client, "/v1/secure-score")
+    categories = (await _get(client, "/v1/categories"))["items"]
+    assert [(each["category"], each["current"], each["max"]) for each in categories] == [
+        ("Apps", 1.5, 3), ("Data", 3, 3), ("Identity", 0, 3),
+    ]  # fmt: skip
+    assert sum(each["current"] for each in categories) == score["current"]
+    instance = await _get(client, "/v1/instances/sales-us/score")
+    assert (instance["current"], instance["insights"], instance["categories"]) == (4.5, "off", categories)
+    assert (await _get(client, "/v1/products/salesforce"))["categories"] == categories
+    frameworks = (await _get(client, "/v1/frameworks"))["items"]
+    assert [(each["framework"], each["current"], each["max"]) for each in frameworks] == [
+        ("cis_v8", 0, 3), ("soc2", 1.5, 6),
+    ]  # fmt: skip
+    soc2 = await _get(client, "/v1/frameworks/soc2", instance="sales-us")
+    assert (soc2["current"], soc2["max"]) == (1.5, 6)
+    assert [(each["requirement"], each["current"], each["max"]) for each in soc2["requirements"]] == [
+        ("CC6.1", 1.5, 6), ("CC6.2", 0, 3),
+    ]  # fmt: skip
+    assert soc2["counts"]["outcomes"] == {"FAIL": 1, "PARTIAL": 1}
+    assert (await _get(client, "/v1/categories", product="servicenow"))["items"] == []
+    nothing: list[tuple[str, dict[str, str]]] = [
+        ("/v1/frameworks/iso", {}),
+        ("/v1/frameworks/soc2", {"product": "servicenow"}),
+        ("/v1/categories", {"instance": "x"}),
+        ("/v1/frameworks", {"instance": "sales-eu", "product": "servicenow"}),
+        ("/v1/instances/x/score", {}),
+    ]
+    for path, params in nothing:
+        _problem(await client.get(path, params=params), 404)
 
 
 # --- insights
@@ -271,16 +319,37 @@ async def test_filters(
     assert page["total"] == len(expected)
 
 
-async def test_pages_join_to_the_whole_list(client: httpx.AsyncClient, served: None) -> None:
-    whole = (await _get(client, "/v1/recommendations"))["items"]
+@pytest.mark.parametrize("sort", ["rank", "points_left", "severity", "name", "last_changed"])
+async def test_pages_join_to_the_whole_list(client: httpx.AsyncClient, served: None, sort: str) -> None:
+    whole = (await _get(client, "/v1/recommendations", sort=sort))["items"]
+    assert sorted(item["rank"] for item in whole) == list(range(1, 9))
     for limit in (1, 3, 8):
         found, cursor = [], None
         while True:
-            page = await _get(client, "/v1/recommendations", limit=limit, **({"cursor": cursor} if cursor else {}))
+            more: dict[str, str] = {"cursor": cursor} if cursor else {}
+            page = await _get(client, "/v1/recommendations", limit=limit, sort=sort, **more)
             found += page["items"]
             if (cursor := page["next_cursor"]) is None:
                 break
         assert found == whole
+
+
+async def test_counts_come_when_they_are_asked_for(client: httpx.AsyncClient, served: None) -> None:
+    assert (await _get(client, "/v1/recommendations"))["counts"] is None
+    page = await _get(client, "/v1/recommendations", counts="true", instance="sales-eu", outcome="FAIL")
+    assert page["counts"]["outcome"] == {"FAIL": 1, "NOT_APPLICABLE": 1, "PARTIAL": 1}
+    assert page["counts"]["instance"] == {"sales-eu": 1}
+
+
+@pytest.mark.parametrize("text", ["title of c-1", "C-1", "mda_c-1", "WHAT is judged c-1"])
+async def test_a_search_finds_text_in_any_case(client: httpx.AsyncClient, served: None, text: str) -> None:
+    page = await _get(client, "/v1/recommendations", text=text)
+    assert {item["control_id"] for item in page["items"]} == {"C-1"}
+
+
+@pytest.mark.parametrize("text", [".*", "[", "$where", '{"$gt": ""}', "(a+)+$", "\x00", "\\"])
+async def test_a_search_is_text_and_nothing_else(client: httpx.AsyncClient, served: None, text: str) -> None:
+    assert (await _get(client, "/v1/recommendations", text=text))["total"] == 0
 
 
 async def test_a_cursor_is_good_for_its_own_list_alone(
@@ -311,7 +380,7 @@ async def test_a_cursor_is_good_for_its_own_list_alone(
         ({"limit": "501"}, "less than or equal to 500"),
         ({"limit": "many"}, "valid integer"),
         ({"instance": "no/slash"}, "pattern"),
-        ({"colour": "red"}, "category, cursor, instance, limit, outcome, product, severity, status"),
+        ({"colour": "red"}, "category, control, counts, cursor, framework, instance"),
     ],
 )
 async def test_a_bad_query_says_what_is_allowed(
@@ -419,7 +488,7 @@ async def test_a_body_is_bounded(client: httpx.AsyncClient, served: None, sent: 
 async def test_a_bug_answers_500_with_a_trace_id_and_no_detail(
     client: httpx.AsyncClient, database: Database, served: None
 ) -> None:
-    await database["instances"].update_many({}, {"$set": {"current.score": "broken: secret-in-the-data"}})
+    await database["pictures"].update_many({}, {"$set": {"body": "broken: secret-in-the-data"}})
     before = _requests("/v1/secure-score", "500")
     trace = "0af7651916cd43dd8448eb211c80319c"
     answer = await client.get("/v1/secure-score", headers={"traceparent": f"00-{trace}-b7ad6b7169203331-01"})
@@ -454,12 +523,12 @@ class _Away:
     async def find(self, *_: Any) -> None:
         raise AutoReconnect("connection closed")
 
-    scores = find
+    revisions = find
 
 
 async def test_a_database_that_is_away_is_503(client: httpx.AsyncClient, services: Services, served: None) -> None:
     away: Any = _Away()
-    services.scores._instances = away
+    services.scores._pictures._decisions = away
     assert "try again" in _problem(await client.get("/v1/secure-score"), 503)["detail"]
     services.keys._repository = away
     assert "try again" in _problem(await client.get("/v1/instances"), 503)["detail"]
@@ -494,7 +563,8 @@ async def _copy(database: Database, instances: list[str]) -> None:
     assert original is not None
     key = original["current"]["key"]
     findings = [document async for document in database["findings"].find({"instance": "i000"})]
-    for name, documents in (("instances", [original]), ("findings", findings)):
+    pictures = [document async for document in database["pictures"].find({"instance": "i000"})]
+    for name, documents in (("instances", [original]), ("findings", findings), ("pictures", pictures)):
         copies = [_renamed(d, {"i000": new, key: f"{key}-{new}"}) for d in documents for new in instances]
         await database[name].insert_many(copies)
 

@@ -7,8 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from plumbline_score_api.app import Database
+from plumbline_score_api.audit.repository import AuditRepository
 from plumbline_score_api.keys.repository import KeyRepository
 from plumbline_score_api.keys.schemas import ApiKey, Caller
+from plumbline_score_api.services import Services
 
 from tests.integration.parts import BIN
 from tests.integration.score_api.events import status
@@ -99,6 +102,17 @@ def test_a_revoked_key_opens_nothing(stage: Stage) -> None:
     first = _ended_at(stage, key_id)
     _run(stage, "keys", "revoke", "--tenant=contoso", key_id)
     assert _ended_at(stage, key_id) == first
+
+
+def test_the_audit_trail_knows_what_the_command_line_did(stage: Stage) -> None:
+    key_id = _made(stage).split("_")[1]
+    _run(stage, "keys", "revoke", "--tenant=contoso", key_id)
+
+    async def trail(database: Database, _: Services) -> list[tuple[str, str, bool]]:
+        entries = await AuditRepository(database).page("contoso", {}, None, None, None, 10)
+        return [(entry.action, entry.who, key_id in str(entry.detail)) for _, entry in entries]
+
+    assert stage.ask(trail) == [("key_revoked", "command line", True), ("key_created", "command line", True)]
 
 
 @pytest.mark.parametrize(

@@ -1,25 +1,24 @@
 """An evaluation is seen whole or not at all, and what comes again changes nothing."""
 
 import asyncio
-import contextlib
 import itertools
 import random
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
 from plumbline_contracts.envelope import BadRecordError
 from plumbline_contracts.events import ControlResults, Outcome, UnknownReason
-from plumbline_score_api import app as composition
 from plumbline_score_api.app import Database
 from plumbline_score_api.projection.repository import ProjectionRepository
 from plumbline_score_api.projection.service import LostSwitchError, ProjectionService
-from plumbline_score_api.settings import Settings
+from plumbline_score_api.projection.upkeep import Upkeep
 
 from tests.integration.score_api.events import FUTURE, Judged, definition, result, status
-from tests.integration.score_api.in_process import CONTROLS, projection_into
+from tests.integration.score_api.in_process import CONTROLS, projection_into, upkeep_of
 
 Seen = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -68,8 +67,7 @@ async def test_any_order_with_duplicates_and_neighbours_gives_the_same(
     expected = await seen()
     shuffled = [part for judged in evaluations for part in judged.parts() * 2]
     for seed in range(3):
-        for name in ("parts", "findings", "exposed", "instances", "insights"):
-            await database[name].delete_many({})
+        await _clear(database, "keys")
         await _take(projection, *(Judged(0, _all(Outcome.FAIL), instance=f"i{n}") for n in range(4)))
         random.Random(seed).shuffle(shuffled)  # noqa: S311
         for part in shuffled:
@@ -259,66 +257,99 @@ async def test_a_snapshot_of_the_future_is_refused(projection: ProjectionService
     assert await _count(database, "parts") == 0
 
 
-class Dying(ProjectionRepository):
-    """Dies before its n-th call of a method that writes, as a killed process would."""
+WRITES = frozenset({
+    "stage", "write_exposed", "carry_exposed", "write_findings", "switch", "forget", "mark_waiting", "settled",
+    "replace", "told", "add", "append", "recorded", "keep_known",
+})  # fmt: skip
 
-    def __init__(self, database: Database, calls: int) -> None:
-        super().__init__(database)
-        self.left = calls
 
-    def __getattribute__(self, name: str) -> Any:
-        writes = ("stage", "write_exposed", "carry_exposed", "write_findings", "switch", "forget", "mark_waiting")
-        if name in writes:
-            self.left -= 1
-            if self.left < 0:
-                raise KilledError(name)
-        return super().__getattribute__(name)
+class Mortal:
+    """A repository that dies before the n-th write of all that share its life, as a killed process would."""
+
+    def __init__(self, repository: Any, life: "Life") -> None:
+        self._repository, self._life = repository, life
+
+    def __getattr__(self, name: str) -> Any:
+        if name in WRITES:
+            self._life.spend(name)
+        return getattr(self._repository, name)
+
+
+class Life:
+    """So many writes are left."""
+
+    def __init__(self, writes: int) -> None:
+        self.left = writes
+
+    def spend(self, name: str) -> None:
+        """One write less. Raises KilledError when none is left."""
+        self.left -= 1
+        if self.left < 0:
+            raise KilledError(name)
+
+    def give(self, upkeep: Upkeep) -> Upkeep:
+        """Everything that the projector writes with, mortal."""
+        owners: list[tuple[Any, tuple[str, ...]]] = [
+            (upkeep.projection, ("_repository",)),
+            (upkeep.recorder, ("_repository", "_log")),
+            (upkeep.decisions, ("_repository", "_audit")),
+            (upkeep.insights, ("_repository", "_audit")),
+        ]
+        for owner, names in owners:
+            for name in names:
+                setattr(owner, name, Mortal(getattr(owner, name), self))
+        return upkeep
 
 
 class KilledError(Exception):
     """Stands for kill -9."""
 
 
-async def test_a_crash_before_any_step_is_made_good_by_reading_again(settings: Settings) -> None:
-    """Kills before the 1st, 2nd, … write, then reads everything again."""
+def _everything(_: str) -> bool:
+    return True
+
+
+async def test_a_crash_before_any_step_is_made_good_by_reading_again(upkeep: Upkeep, database: Database) -> None:
+    """Kills before the 1st, 2nd, … write, then reads everything again and does what is left to do."""
     error = result("C-2", Outcome.UNKNOWN, reason=UnknownReason.COLLECTION_ERROR)
     run = [
-        Judged(0, _all(Outcome.PASS)),
         Judged(1, _all(Outcome.FAIL, exposed=600)),
         Judged(2, [result("C-1"), error, result("C-3", Outcome.PARTIAL, exposed=3)]),
     ]
-    async with _empty(settings, 0) as database:
-        await _take(projection_into(database), *run)
-        expected = await _all_of(database)
-    for calls in itertools.count():
-        async with _empty(settings, calls) as database:
-            try:
-                await _take(projection_into(database, Dying(database, calls)), *run)
-            except KilledError:
-                await _take(projection_into(database), *run)
-                assert await _all_of(database) == expected, f"killed before write {calls}"
-            else:
-                break
-    assert calls > 20
+
+    async def work(upkeep: Upkeep) -> None:
+        await _take(upkeep.projection, *run)
+        await upkeep.round(_everything, datetime.now(UTC))
+
+    await work(upkeep)
+    expected = await _all_of(database)
+    for writes in itertools.count():
+        await _clear(database)
+        try:
+            await work(Life(writes).give(upkeep_of(database)))
+        except KilledError:
+            await work(upkeep_of(database))
+            assert await _all_of(database) == expected, f"killed before write {writes}"
+        else:
+            break
+    assert writes > 40
 
 
-@contextlib.asynccontextmanager
-async def _empty(settings: Settings, number: int) -> AsyncIterator[Database]:
-    """A database that knows the controls and nothing else; it is gone afterwards."""
-    url = f"{settings.mongodb_url.get_secret_value()}-{number}"
-    async with composition.open_database(Settings.model_validate({"PLUMBLINE_MONGODB_URL": url})) as database:
-        await composition.prepare(database)
-        await projection_into(database).take_definitions([definition(control) for control in CONTROLS])
-        yield database
-        await database.client.drop_database(database.name)
+async def _clear(database: Database, *keep: str) -> None:
+    """Everything is gone but the indexes, the controls and some collections."""
+    for name in await database.list_collection_names():
+        if name not in ("controls", *keep):
+            await database[name].delete_many({})
 
 
 async def _all_of(database: Database) -> dict[str, list[dict[str, Any]]]:
     """All that is kept, but findings that nobody follows."""
-    names = ("parts", "findings", "exposed", "instances", "insights", "history")
+    names = ("parts", "instances", "insights", "history", "history_days", "records", "changes", "decisions", "audit")
     found = {name: [d async for d in database[name].find({}).sort("_id", 1)] for name in names}
     current = {instance["current"]["key"] for instance in found["instances"]}
-    return found | {name: [d for d in found[name] if d["evaluation"] in current] for name in ("findings", "exposed")}
+    for name in ("findings", "exposed", "pictures"):
+        found[name] = [d async for d in database[name].find({"evaluation": {"$in": [*current]}}).sort("_id", 1)]
+    return found
 
 
 async def test_a_frozen_replica_that_wakes_up_destroys_nothing(

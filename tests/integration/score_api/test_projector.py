@@ -2,6 +2,7 @@
 
 import os
 import random
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,9 @@ def test_missing_topics_end_the_start_with_the_command_to_run(
     assert "none.control-results" in line["problem"]
 
 
+OF_INSTANCES = {"scope": {"$in": [f"instance:i{n}" for n in range(10)]}}
+
+
 def _flow() -> list[Judged]:
     """Fifty evaluations: five snapshots of ten instances, interleaved by the caller."""
     outcomes = list(Outcome)[:3]
@@ -220,14 +224,14 @@ def test_kills_at_any_moment_leave_what_an_undisturbed_run_leaves(
     _send_twice(stage, seed=3)
     for kill in range(7):
         wanted = 6 * kill + chance.randrange(4)
-        until(lambda wanted=wanted: stage.count("history") >= wanted, within_seconds=60, what="progress")  # type: ignore[misc]
+        until(lambda wanted=wanted: stage.count("history", OF_INSTANCES) >= wanted, within_seconds=60, what="progress")  # type: ignore[misc]
         victim = chance.choice(replicas)
         victim.service.kill()
         victim.service.restart()
     stage.wait_committed("control-results", within_seconds=120)
     assert stage.seen() == expected
     assert stage.count("parts") == 0
-    assert stage.count("history") == quiet.count("history")
+    assert stage.count("history", OF_INSTANCES) == quiet.count("history", OF_INSTANCES)
     assert stage.on("control-results.dlq") == []
     for replica in replicas:
         assert replica.wait_ready().service.stop() == 0
@@ -247,3 +251,48 @@ def _undisturbed(stage: Stage) -> dict[str, Any]:
 
     stage.ask(run)
     return stage.seen()
+
+
+def test_what_people_decide_reaches_history_and_change_log_and_ends_in_its_time(stage: Stage) -> None:
+    """Two projectors share the partitions; one is killed, and its successor or the other goes on."""
+    replicas = [stage.start("project", f"score-api-{n}") for n in range(2)]
+    for replica in replicas:
+        replica.wait_ready()
+    stage.define(*CONTROLS)
+    stage.send("instance-status", *_statuses())
+    stage.judge(*(Judged(1, _all(Outcome.FAIL), instance=f"i{n}") for n in range(10)))
+    until(lambda: stage.count("history", OF_INSTANCES) == 10, within_seconds=60, what="ten evaluations are recorded")
+    _, client = stage.serve()
+    soon = (datetime.now(UTC) + timedelta(seconds=15)).isoformat()
+    body = {"status": "resolved_third_party", "expires_at": soon, "filter": {"control": ["C-1"]}}
+    made = client.post("/v1/recommendations/statuses", json=body).raise_for_status().json()
+    assert made["changed"] == 10
+    assert client.get("/v1/secure-score").json()["current"] == 30
+    replicas[0].service.kill()
+    replicas[0].service.restart()
+    until(lambda: _current(client) == 0, within_seconds=60, what="the decisions have expired")
+    until(lambda: _recorded(client) == [0, 0], within_seconds=60, what="the history knows")
+    points = client.get("/v1/history", params={"resolution": "change", "limit": 1000}).json()["items"]
+    assert sum(point["points"] for point in points) == 0
+    told = client.get("/v1/audit", params={"limit": 500, "action": ["status_set", "status_expired"]}).json()["items"]
+    assert sorted(entry["action"] for entry in told) == ["status_expired"] * 10 + ["status_set"] * 10
+    log = stage.ask(lambda database, _: database["changes"].find({}).to_list(None))
+    for partition in {entry["partition"] for entry in log}:
+        numbers = sorted(entry["number"] for entry in log if entry["partition"] == partition)
+        assert numbers == list(range(1, len(numbers) + 1))
+    assert len({entry["event"] for entry in log}) == len(log)
+    assert len([entry for entry in log if entry["kind"] == "status_changed"]) in range(10, 21)
+    for replica in replicas:
+        assert replica.wait_ready().service.stop() == 0
+
+
+def _current(client: Any) -> float:
+    return float(client.get("/v1/secure-score").json()["current"])
+
+
+def _recorded(client: Any) -> list[float]:
+    """The last recorded points of the tenant, and of the instance i3."""
+    scopes: list[dict[str, str]] = [{}, {"instance": "i3"}]
+    found = [client.get("/v1/history", params=scope).json()["items"][-1] for scope in scopes]
+    counted = [item["statuses"].get("resolved_third_party", 0) for item in found]
+    return [item["current"] + count for item, count in zip(found, counted, strict=True)]

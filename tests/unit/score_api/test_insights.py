@@ -6,12 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from plumbline_contracts.events import Insights
+from plumbline_score_api.audit.schemas import Author
 from plumbline_score_api.instances.insights import chosen, registered
 from plumbline_score_api.instances.repository import Document, choices_of
 
 STEPS = st.lists(
     st.tuples(st.sampled_from("abcd"), st.sampled_from([None, *Insights]), st.booleans()), min_size=1, max_size=12
 )
+
+ANN = Author("ann", "key:ann")
 
 
 def _after(*stated: tuple[str, Insights | None]) -> list[Document]:
@@ -30,7 +33,7 @@ def test_there_is_always_exactly_one_main_and_what_a_person_chose_stands(
     for instance, insights, by_person in steps:
         is_last_main = choices_of(entries).get(instance) is Insights.MAIN and insights is not Insights.MAIN
         if by_person and insights is not None and entries and not is_last_main:
-            entries = chosen(entries, instance, insights)
+            entries = chosen(entries, instance, insights, ANN)
             if insights is Insights.MAIN:
                 persons = {name: Insights.ON if i is Insights.MAIN else i for name, i in persons.items()}
             persons[instance] = insights
@@ -69,6 +72,6 @@ def test_the_file_moves_main() -> None:
 
 
 def test_a_person_outlives_the_file() -> None:
-    entries = chosen(_after(("a", None), ("b", Insights.ON)), "b", Insights.MAIN)
+    entries = chosen(_after(("a", None), ("b", Insights.ON)), "b", Insights.MAIN, ANN)
     assert choices_of(registered(entries, "a", Insights.MAIN)) == {"a": Insights.ON, "b": Insights.MAIN}
     assert choices_of(registered(entries, "b", Insights.OFF)) == choices_of(entries)

@@ -12,12 +12,28 @@ REPOSITORIES = [path for path in FILES if path.name == "repository.py"]
 DRIVERS = {"motor", "pymongo", "bson", "gridfs", "importlib"}
 WITHOUT_TENANT = {
     "history.HistoryRepository.prepare": "creates indexes",
+    "history.HistoryRepository.pending": "the projector serves all tenants; each answer names its own",
+    "history.HistoryRepository.prune": "retention is the same for all tenants",
+    "changes.ChangeLogRepository.prepare": "creates indexes",
+    "changes.ChangeLogRepository.prune": "retention is the same for all tenants",
+    "changes.ChangeLogRepository._last": "the numbers of a partition go over all tenants",
+    "audit.AuditRepository.prepare": "creates indexes",
+    "decisions.DecisionRepository.prepare": "creates indexes",
+    "decisions.DecisionRepository.pending": "the projector serves all tenants; each answer names its own",
+    "decisions.DecisionRepository.unrecorded": "the projector serves all tenants; each answer names its own",
+    "decisions.DecisionRepository.due": "the projector serves all tenants; each answer names its own",
+    "instances.InsightsRepository.prepare": "creates indexes",
+    "instances.InsightsRepository.pending": "the projector serves all tenants; each answer names its own",
+    "instances.InsightsRepository.unrecorded": "the projector serves all tenants; each answer names its own",
+    "pictures.PictureRepository.definitions": "the catalogue belongs to no tenant",
+    "projection.ProjectionRepository.unsettled": "the projector serves all tenants; each answer names its own",
     "projection.ProjectionRepository.prepare": "creates indexes",
     "projection.ProjectionRepository.write_definitions": "the catalogue belongs to no tenant",
     "projection.ProjectionRepository.definitions": "the catalogue belongs to no tenant",
     "projection.ProjectionRepository.waiting": "the projector serves all tenants; each answer names its own",
     "projection._replace": "writes documents that its callers have made for a tenant",
     "projection._unless_newer": "writes definitions",
+    "keys.KeyRepository.prepare": "creates indexes",
     "keys.KeyRepository.find": "the tenant comes out of the key",
 }
 

@@ -1,6 +1,6 @@
-"""Who may call: the guard has turned the key into a caller; the caller's tenant scopes everything."""
+"""Who may call: the guard has turned the key or token into a caller; the caller's tenant scopes everything."""
 
-from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -22,16 +22,20 @@ async def caller(request: Request) -> Caller:
     return found
 
 
-def requires(*roles: Role) -> Callable[[Caller], Awaitable[Caller]]:
-    """A dependency: the caller, who must hold one of the roles."""
+@dataclass(frozen=True)
+class Requires:
+    """A dependency: the caller, who must hold one of the roles. A test finds it on every route."""
 
-    async def check(who: Annotated[Caller, Depends(caller)]) -> Caller:
-        if not who.roles.intersection(roles):
-            raise ForbiddenError(f"The key lacks the role {' or '.join(roles)}.")
+    roles: tuple[Role, ...]
+
+    async def __call__(self, who: Annotated[Caller, Depends(caller)]) -> Caller:
+        """The caller. Raises ForbiddenError."""
+        if not who.roles.intersection(self.roles):
+            raise ForbiddenError(f"The caller lacks the role {' or '.join(self.roles)}.")
         return who
 
-    return check
 
-
-Reader = Annotated[Caller, Depends(requires(Role.READ, Role.WRITE))]
-InstanceManager = Annotated[Caller, Depends(requires(Role.INSTANCES))]
+Reader = Annotated[Caller, Depends(Requires((Role.READ, Role.WRITE)))]
+Writer = Annotated[Caller, Depends(Requires((Role.WRITE,)))]
+InstanceManager = Annotated[Caller, Depends(Requires((Role.INSTANCES,)))]
+KeyManager = Annotated[Caller, Depends(Requires((Role.KEYS,)))]

@@ -5,6 +5,7 @@ import contextlib
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
 import pymongo
@@ -31,15 +32,30 @@ from pymongo.uri_parser import parse_uri
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from plumbline_score_api import guard, problems
+from plumbline_score_api.audit import routes as audit_routes
+from plumbline_score_api.audit.repository import AuditRepository
+from plumbline_score_api.audit.service import AuditService
 from plumbline_score_api.broker import Requester, Sender, SilentBrokerError
+from plumbline_score_api.changes.repository import ChangeLogRepository
+from plumbline_score_api.decisions import routes as decision_routes
+from plumbline_score_api.decisions.repository import DecisionRepository
+from plumbline_score_api.decisions.service import DecisionService
+from plumbline_score_api.history import routes as history_routes
+from plumbline_score_api.history.recording import PartitionOf, Recorder
 from plumbline_score_api.history.repository import HistoryRepository
+from plumbline_score_api.history.service import HistoryService
 from plumbline_score_api.instances import routes as instance_routes
 from plumbline_score_api.instances.insights import InsightsService
 from plumbline_score_api.instances.repository import InsightsRepository, InstanceRepository
 from plumbline_score_api.instances.service import Ask, InstanceService
+from plumbline_score_api.keys import routes as key_routes
 from plumbline_score_api.keys.repository import KeyRepository
 from plumbline_score_api.keys.schemas import Caller
-from plumbline_score_api.keys.service import KeyService
+from plumbline_score_api.keys.service import PREFIX, KeyService
+from plumbline_score_api.keys.uses import LastUses
+from plumbline_score_api.limits import Limits
+from plumbline_score_api.pictures.repository import PictureRepository
+from plumbline_score_api.pictures.service import PictureService
 from plumbline_score_api.problems import UnavailableError
 from plumbline_score_api.projection.consumer import (
     TOPICS,
@@ -50,6 +66,8 @@ from plumbline_score_api.projection.consumer import (
 )
 from plumbline_score_api.projection.repository import ProjectionRepository
 from plumbline_score_api.projection.service import ProjectionService
+from plumbline_score_api.projection.shards import Shards
+from plumbline_score_api.projection.upkeep import Clockwork, Retention, Upkeep
 from plumbline_score_api.protocol import bounded
 from plumbline_score_api.recommendations import routes as recommendation_routes
 from plumbline_score_api.recommendations.repository import RecommendationRepository
@@ -58,6 +76,10 @@ from plumbline_score_api.scores import routes as score_routes
 from plumbline_score_api.scores.service import ScoreService
 from plumbline_score_api.services import Services
 from plumbline_score_api.settings import Settings
+from plumbline_score_api.tokens import issuers
+from plumbline_score_api.tokens import service as tokens
+from plumbline_score_api.tokens.issuers import Issuer, IssuersError
+from plumbline_score_api.tokens.service import TokenService
 
 log = structlog.get_logger(__name__)
 
@@ -93,8 +115,9 @@ def _run(role: str, settings: Settings, kafka: KafkaSettings, work: Coroutine[An
     logs.configure(role, form=settings.log_format, level=settings.log_level)
     try:
         uvloop.run(work)
-    except DatabaseSettingsError as error:
-        log.error(f"{role} cannot start", problem=str(error))
+    except (DatabaseSettingsError, IssuersError) as error:
+        for problem in str(error).splitlines():
+            log.error(f"{role} cannot start", problem=problem)
         return 2
     except (StartError, SilentBrokerError, TooManyBadRecordsError, KafkaError, PyMongoError) as error:
         log.error(f"{role} stops", problem=f"{type(error).__name__}: {error}", broker=kafka.kafka_bootstrap)
@@ -157,6 +180,11 @@ async def prepare(database: Database) -> None:
     """Create the indexes; does nothing when they are there."""
     await ProjectionRepository(database).prepare()
     await HistoryRepository(database).prepare()
+    await DecisionRepository(database).prepare()
+    await InsightsRepository(database).prepare()
+    await AuditRepository(database).prepare()
+    await ChangeLogRepository(database).prepare()
+    await KeyRepository(database).prepare()
 
 
 async def _prepare(database: Database, timeout_seconds: float) -> None:
@@ -261,15 +289,16 @@ async def _project(settings: Settings, kafka: KafkaSettings) -> None:
     stopping = lifecycle.on_signal()
     producer, consumer, reader = _producer(kafka), _member(settings, kafka), _consumer(kafka)
     async with open_database(settings) as database:
-        insights = InsightsService(InsightsRepository(database))
-        service = ProjectionService(ProjectionRepository(database), insights, HistoryRepository(database))
-        patience = Patience(TRANSIENT)
+        shards = Shards(consumer, kafka.topic("control-results"))
+        upkeep = build_upkeep(database, shards.partition_of, _retention(settings))
+        service, patience = upkeep.projection, Patience(TRANSIENT)
         projector = Projector(
             consumer,
             Sender(producer, kafka),
             service,
             kafka,
             patience,
+            Clockwork(upkeep, shards.owns),
             bad_records_in_a_row=settings.bad_records_in_a_row,
         )
 
@@ -286,6 +315,42 @@ async def _project(settings: Settings, kafka: KafkaSettings) -> None:
                     await _until(stopping, projector)
             finally:
                 await lifecycle.stop_clients([consumer, reader, producer])
+
+
+def build_upkeep(
+    database: Database,
+    partition_of: PartitionOf,
+    retention: Retention,
+    projection: ProjectionRepository | None = None,
+) -> Upkeep:
+    """Everything that the projector works with."""
+    audit, choices, store = AuditRepository(database), InsightsRepository(database), DecisionRepository(database)
+    insights, pictures = InsightsService(choices, audit), PictureService(PictureRepository(database), store)
+    decisions = DecisionService(store, pictures, audit)
+    history, changes = HistoryRepository(database), ChangeLogRepository(database)
+    recorder = Recorder(history, pictures, insights, changes, partition_of)
+    return Upkeep(
+        projection=ProjectionService(projection or ProjectionRepository(database), insights, decisions, recorder),
+        decisions=decisions,
+        insights=insights,
+        recorder=recorder,
+        decision_store=store,
+        insights_store=choices,
+        history=history,
+        changes=changes,
+        retention=retention,
+    )
+
+
+def _retention(settings: Settings) -> Retention:
+    def kept(days: int) -> timedelta | None:
+        return timedelta(days=days) if days else None
+
+    return Retention(
+        points=kept(settings.history_days),
+        days=kept(settings.daily_history_days),
+        changes=timedelta(days=settings.change_log_days),
+    )
 
 
 async def _catalogue_partitions(producer: AIOKafkaProducer, kafka: KafkaSettings) -> list[TopicPartition]:
@@ -317,19 +382,22 @@ async def _until(stopping: asyncio.Event, projector: Projector) -> None:
 
 async def _serve(settings: Settings, kafka: KafkaSettings) -> None:
     stopping, loop = lifecycle.on_signal(), asyncio.get_running_loop()
+    trusted = issuers.load(settings.issuers) if settings.issuers else []
     producer = _producer(kafka)
     requester, beat = Requester(producer, kafka), Beat()
-    async with open_database(settings) as database:
+    async with open_database(settings) as database, _tokens(trusted) as bearers:
         server: uvicorn.Server | None = None
+        uses = LastUses(_writer_of_uses(database))
 
         async def is_ready() -> bool:
             return server is not None and server.started and not server.should_exit and await _answers(database)
 
-        tasks = [asyncio.create_task(work) for work in (beat.run(), requester.connect())]
+        tasks = [asyncio.create_task(work) for work in (beat.run(), requester.connect(), uses.run(), bearers.warm())]
         try:
             with _probes(settings, lambda: beat.is_live, lambda: _asked(loop, is_ready)):
                 if await lifecycle.before(stopping, _prepare(database, settings.startup_timeout_seconds)):
-                    app = create_app(build_services(database, requester.ask), is_ready)
+                    services = build_services(database, requester.ask, uses)
+                    app = create_app(services, is_ready, bearers, _limits(settings))
                     server = _server(app, settings)
                     await server.serve(sockets=[_listen(settings)])
         finally:
@@ -337,6 +405,37 @@ async def _serve(settings: Settings, kafka: KafkaSettings) -> None:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await lifecycle.stop_clients([producer])
+
+
+@contextlib.asynccontextmanager
+async def _tokens(trusted: list[Issuer]) -> AsyncIterator[TokenService]:
+    """The service of bearer tokens, whose connections end."""
+    service, close = tokens.over_http(trusted)
+    try:
+        yield service
+    finally:
+        await close()
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        requests_per_minute=settings.requests_per_minute,
+        failed_logins_per_minute=settings.failed_logins_per_minute,
+    )
+
+
+def _writer_of_uses(database: Database) -> Callable[[str, str, datetime], Awaitable[bool]]:
+    repository = KeyRepository(database)
+
+    async def write(tenant: str, key_id: str, at: datetime) -> bool:
+        try:
+            await repository.used(tenant, key_id, at)
+        except PyMongoError as error:
+            log.warning("the last use of a key is not written", problem=type(error).__name__)
+            return False
+        return True
+
+    return write
 
 
 class Beat:
@@ -376,13 +475,20 @@ def _server(app: FastAPI, settings: Settings) -> uvicorn.Server:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies,
         timeout_graceful_shutdown=10,
     )
     return uvicorn.Server(config)
 
 
-def create_app(services: Services, is_ready: Callable[[], Awaitable[bool]]) -> FastAPI:
-    """The application of the role `serve`."""
+def create_app(
+    services: Services,
+    is_ready: Callable[[], Awaitable[bool]],
+    bearers: TokenService | None = None,
+    limits: Limits | None = None,
+) -> FastAPI:
+    """The application of the role `serve`; without `bearers` it knows keys alone, without `limits` it has none."""
     app = FastAPI(
         title="Plumbline score API",
         version="0.1.0",
@@ -396,26 +502,41 @@ def create_app(services: Services, is_ready: Callable[[], Awaitable[bool]]) -> F
     problems.install(app)
     for error in (PyMongoError, KafkaError):
         app.add_exception_handler(error, _on_dependency)
-    guard.install(app, _authentication(services.keys))
-    for routes in (score_routes, instance_routes, recommendation_routes):
+    guard.install(app, _authentication(services.keys, bearers), limits or Limits())
+    for routes in (
+        score_routes,
+        instance_routes,
+        decision_routes,
+        recommendation_routes,
+        history_routes,
+        audit_routes,
+        key_routes,
+    ):
         app.include_router(routes.router)
     _add_plain_routes(app, is_ready)
     return app
 
 
-def build_services(database: Database, ask: Ask) -> Services:
+def build_services(database: Database, ask: Ask, uses: LastUses | None = None) -> Services:
     """Everything that the routes work with."""
-    instances, insights = InstanceRepository(database), InsightsService(InsightsRepository(database))
+    instances, audit, store = InstanceRepository(database), AuditRepository(database), DecisionRepository(database)
+    insights, history = InsightsService(InsightsRepository(database), audit), HistoryRepository(database)
+    pictures = PictureService(PictureRepository(database), store)
     return Services(
-        keys=KeyService(KeyRepository(database)),
-        scores=ScoreService(instances, insights),
-        instances=InstanceService(instances, insights, ask),
-        recommendations=RecommendationService(RecommendationRepository(database), instances),
+        keys=KeyService(KeyRepository(database), audit, uses),
+        scores=ScoreService(pictures, insights),
+        instances=InstanceService(instances, insights, pictures, ask),
+        recommendations=RecommendationService(RecommendationRepository(database), pictures, history),
+        decisions=DecisionService(store, pictures, audit),
+        history=HistoryService(history, instances, pictures),
+        audit=AuditService(audit),
     )
 
 
-def _authentication(keys: KeyService) -> guard.Authenticate:
+def _authentication(keys: KeyService, bearers: TokenService | None) -> guard.Authenticate:
     async def authenticate(text: str) -> Caller | None:
+        if bearers is not None and not text.startswith(PREFIX):
+            return await bearers.authenticate(text)
         try:
             return await keys.authenticate(text)
         except PyMongoError as error:

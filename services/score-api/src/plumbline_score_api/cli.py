@@ -17,16 +17,22 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from plumbline_score_api import app as composition
+from plumbline_score_api.audit.repository import AuditRepository
 from plumbline_score_api.instances.repository import InstanceRepository
 from plumbline_score_api.keys.repository import KeyRepository
 from plumbline_score_api.keys.schemas import ApiKey, Role
-from plumbline_score_api.keys.service import KEY_ID_LENGTH, KeyService
+from plumbline_score_api.keys.service import KEY_ID_LENGTH, OPERATOR, KeyService
 from plumbline_score_api.settings import Settings
+from plumbline_score_api.tokens import issuers
+from plumbline_score_api.tokens.issuers import IssuersError
 
 app = typer.Typer(no_args_is_help=True, help="Projects control results into Secure Scores and serves them.")
+issuers_app = typer.Typer(no_args_is_help=True, help="Trusted issuers of bearer tokens.")
+app.add_typer(issuers_app, name="issuers")
 keys_app = typer.Typer(no_args_is_help=True, help="API keys.")
 app.add_typer(keys_app, name="keys")
 
+IssuersFile = Annotated[Path, typer.Argument(help="The file that PLUMBLINE_SCORE_API_ISSUERS names")]
 Tenant = Annotated[str, typer.Option(help="The tenant that the key opens")]
 T = TypeVar("T")
 SHORTEST_START = 8
@@ -138,14 +144,14 @@ async def _create(
 ) -> str | None:
     """A new key; None when `present` is valid for the tenant and holds the roles."""
     async with composition.open_database(_settings()) as database:
-        service = KeyService(KeyRepository(database))
+        service = KeyService(KeyRepository(database), AuditRepository(database))
         if present is not None:
             known = await service.authenticate(present)
             if known is not None and known.tenant == tenant and known.roles >= roles:
                 return None
-        if not await InstanceRepository(database).scores(tenant):
+        if not await InstanceRepository(database).names(tenant):
             typer.echo(f"warning: no instance of tenant {tenant} is known yet; is its name right?", err=True)
-        return await service.create(tenant, name, roles, expires_days=expires_days)
+        return await service.create(tenant, name, roles, expires_days=expires_days, who=OPERATOR)
 
 
 def _write(out: Path, key: str) -> None:
@@ -185,7 +191,7 @@ def revoke(
 
     async def work() -> list[str]:
         async with composition.open_database(_settings()) as database:
-            return await KeyService(KeyRepository(database)).revoke(tenant, key_id)
+            return await KeyService(KeyRepository(database), AuditRepository(database)).revoke(tenant, key_id)
 
     if len(key_id) < SHORTEST_START:
         raise _fail(f"{key_id!r} is too short: give at least the first {SHORTEST_START} characters of the id", 2)
@@ -195,3 +201,20 @@ def revoke(
     if len(found) > 1:
         raise _fail(f"nothing is revoked: {key_id} begins the ids of {len(found)} keys: {', '.join(found)}")
     typer.echo(f"key {found[0]} is revoked")
+
+
+@issuers_app.command()
+def lint(file: IssuersFile) -> None:
+    """Check a file of issuers: every mistake with file and line. Sends nothing."""
+    try:
+        found = issuers.load(file)
+    except IssuersError as error:
+        raise _fail(str(error)) from error
+    for issuer in found:
+        opens = (
+            f"tenant {issuer.tenant}"
+            if issuer.tenants is None
+            else f"one of {len(issuer.tenants.map)} tenants, by a claim"
+        )
+        typer.echo(f"{issuer.issuer}: {opens}")
+    typer.echo(f"{file} is valid")

@@ -12,6 +12,8 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from plumbline_score_api.headers import SECURITY
+
 log = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
@@ -33,19 +35,19 @@ class ProblemError(Exception):
 
     status = HTTPStatus.INTERNAL_SERVER_ERROR
 
-    def __init__(self, detail: str) -> None:
+    def __init__(self, detail: str, *, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
-        self.detail = detail
+        self.detail, self.headers = detail, headers
 
 
 class UnauthorizedError(ProblemError):
-    """No valid key."""
+    """No valid key or token."""
 
     status = HTTPStatus.UNAUTHORIZED
 
 
 class ForbiddenError(ProblemError):
-    """The key lacks a role."""
+    """The caller lacks a role."""
 
     status = HTTPStatus.FORBIDDEN
 
@@ -68,10 +70,25 @@ class ConflictError(ProblemError):
     status = HTTPStatus.CONFLICT
 
 
+class PreconditionFailedError(ProblemError):
+    """What the caller knows is not what stands; the request had an If-Match."""
+
+    status = HTTPStatus.PRECONDITION_FAILED
+
+
 class TooLargeError(ProblemError):
     """A body beyond the limit, or one that does not say how long it is."""
 
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+
+class TooManyError(ProblemError):
+    """More requests, or failed logins, than are allowed; when to come again."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+
+    def __init__(self, detail: str, seconds: int) -> None:
+        super().__init__(detail, headers={"Retry-After": str(seconds)})
 
 
 class UnavailableError(ProblemError):
@@ -99,7 +116,7 @@ def problem(
 
 def answer(error: ProblemError) -> JSONResponse:
     """The response for an error of ours."""
-    return problem(error.status, error.detail)
+    return problem(error.status, error.detail, headers=error.headers)
 
 
 async def _on_problem(_: Request, error: Exception) -> JSONResponse:
@@ -138,7 +155,8 @@ async def _on_bug(request: Request, error: Exception) -> JSONResponse:
     trace_id: str = request.state.trace_id
     log.error("request failed", path=request.url.path, problem=type(error).__name__, trace_id=trace_id)
     detail = "Something is broken here. The logs say more under the trace id."
-    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail, trace_id=trace_id)
+    headers = {**SECURITY, "Cache-Control": "no-store"}  # made outside of the guard
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail, trace_id=trace_id, headers=headers)
 
 
 def install(app: FastAPI) -> None:
@@ -150,12 +168,16 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _on_bug)
 
 
-RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {
+def response_of(status: int) -> dict[str, Any]:
+    """A problem that a route may answer with, for its document."""
+    return {
         "description": HTTPStatus(status).phrase,
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
-    for status in (401, 403, 404, 409, 413, 422, 500, 503)
+
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: response_of(status) for status in (401, 403, 404, 409, 413, 422, 429, 500, 503)
 }
 """The problems that any route may answer with; `document` adds the schema."""
 
@@ -165,6 +187,10 @@ def document(schema: dict[str, Any]) -> dict[str, Any]:
     components = schema.setdefault("components", {})
     components.setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
     components["securitySchemes"] = {
-        "key": {"type": "http", "scheme": "bearer", "description": "An API key, as `score-api keys create` prints it"}
+        "key": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "An API key, or an access token of a trusted OpenID Connect issuer",
+        }
     }
     return {**schema, "security": [{"key": []}]}

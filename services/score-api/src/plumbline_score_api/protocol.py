@@ -7,10 +7,14 @@ import h11
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from plumbline_score_api.headers import SECURITY
 from plumbline_score_api.problems import problem
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
+
+_LAST = {**SECURITY, "Connection": "close", "Cache-Control": "no-store"}
+"""Headers of an answer that the application does not give, and after which the connection ends."""
 
 _UNFINISHED = (h11.IDLE, h11.SEND_BODY)
 
@@ -40,6 +44,18 @@ class BoundedProtocol(H11Protocol):
         super().handle_events()
         self._watch()
 
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no request, or one whose head is too long to be read, as a problem."""
+        answer = problem(400, "This is no HTTP request, or its head is too long.", headers=_LAST)
+        headers = [(name.lower(), value) for name, value in answer.raw_headers]
+        for event in (
+            h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
+            h11.Data(data=bytes(answer.body)),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
     def _watch(self) -> None:
         """Have a deadline while a request is incomplete; what arrives of it meanwhile does not move it."""
         if self.conn.their_state not in _UNFINISHED:
@@ -63,5 +79,5 @@ def bounded(request_seconds: float, requests_at_once: int) -> type[BoundedProtoc
 
 
 def _refusal() -> ASGIApp:
-    headers = {"Retry-After": "1", "Connection": "close", "Cache-Control": "no-store"}
+    headers = {**_LAST, "Retry-After": "1"}
     return problem(503, "Too many requests are being answered at this moment; try again.", headers=headers)

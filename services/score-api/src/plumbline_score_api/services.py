@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from plumbline_score_api.audit.service import AuditService
+from plumbline_score_api.decisions.service import DecisionService
+from plumbline_score_api.history.service import HistoryService
 from plumbline_score_api.instances.service import InstanceService
 from plumbline_score_api.keys.service import KeyService
 from plumbline_score_api.recommendations.service import RecommendationService
@@ -16,3 +19,6 @@ class Services:
     scores: ScoreService
     instances: InstanceService
     recommendations: RecommendationService
+    decisions: DecisionService
+    history: HistoryService
+    audit: AuditService

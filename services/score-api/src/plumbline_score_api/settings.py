@@ -1,5 +1,6 @@
 """The score API's settings, read once from the environment."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr
@@ -7,7 +8,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
-    """`PLUMBLINE_SCORE_API_…`; what all services share stands under `PLUMBLINE_…`. The database URL is a secret."""
+    """`PLUMBLINE_SCORE_API_…`; what all services share stands under `PLUMBLINE_…`. The database URL is a secret.
+
+    `issuers` is the file of trusted issuers of tokens; a limit of 0 is none; `trusted_proxies` are addresses and
+    networks whose `X-Forwarded-For` is believed. `history_days` is for how long a point per change is kept,
+    `daily_history_days` a point per day; 0 is for ever.
+    """
 
     model_config = SettingsConfigDict(env_prefix="PLUMBLINE_SCORE_API_", frozen=True, extra="ignore")
 
@@ -20,6 +26,13 @@ class Settings(BaseSettings):
     startup_timeout_seconds: float = Field(default=60, gt=0)
     request_timeout_seconds: float = Field(default=10, gt=0)
     requests_at_once: int = Field(default=200, ge=1)
+    history_days: int = Field(default=730, ge=0)
+    daily_history_days: int = Field(default=0, ge=0)
+    change_log_days: int = Field(default=7, ge=1)
+    issuers: Path | None = None
+    requests_per_minute: int = Field(default=6000, ge=0)
+    failed_logins_per_minute: int = Field(default=30, ge=0)
+    trusted_proxies: str = Field(default="", pattern=r"^[0-9A-Fa-f.:/, ]*$")
     mongodb_url: SecretStr = Field(
         default=SecretStr("mongodb://127.0.0.1:27017/plumbline"), validation_alias="PLUMBLINE_MONGODB_URL"
     )

@@ -1,30 +1,173 @@
-"""Points of the score history in MongoDB."""
+"""The score history in MongoDB: points per change, one per day, and what was recorded last of each scope."""
 
+import contextlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from motor.motor_asyncio import AsyncIOMotorDatabase
+from plumbline_contracts.events import Insights
+from pymongo.errors import DuplicateKeyError
+
+from plumbline_score_api.history.changing import CHOICES, PARTS, STATES, Part, Point, Source, State, Totals
+
+Document = dict[str, Any]
+AT_ONCE = 200
+
+
+@dataclass(frozen=True)
+class Record:
+    """What was recorded last of a scope; `outbox` is a point that is not told everywhere yet."""
+
+    scope: str
+    revision: int = 0
+    seq: int = 0
+    at: datetime | None = None
+    totals: Totals = field(default_factory=Totals)
+    product: str | None = None
+    evaluation: str | None = None
+    states: dict[str, State] = field(default_factory=dict)
+    parts: dict[str, Part] = field(default_factory=dict)
+    insights: dict[str, Insights] = field(default_factory=dict)
+    outbox: Point | None = None
 
 
 class HistoryRepository:
-    """The collection `history`: one document per evaluation that changed an instance's score."""
+    """The collections `history`, `history_days` and `records`."""
 
-    def __init__(self, database: AsyncIOMotorDatabase[dict[str, Any]]) -> None:
-        self._history = database["history"]
+    def __init__(self, database: AsyncIOMotorDatabase[Document]) -> None:
+        self._history, self._days = database["history"], database["history_days"]
+        self._records = database["records"]
 
     async def prepare(self) -> None:
-        """Create the index; does nothing when it is there."""
-        await self._history.create_index([("tenant", 1), ("instance", 1), ("at", 1)])
+        """Create the indexes; does nothing when they are there."""
+        await self._history.create_index([("tenant", 1), ("scope", 1), ("at", 1), ("seq", 1)])
+        await self._history.create_index([("tenant", 1), ("scope", 1), ("seq", 1)])
+        await self._history.create_index([("tenant", 1), ("scope", 1), ("controls", 1), ("seq", 1)])
+        await self._history.create_index([("at", 1)])
+        await self._days.create_index([("tenant", 1), ("scope", 1), ("day", 1)])
+        await self._days.create_index([("day", 1)])
+        await self._records.create_index([("is_pending", 1)])
 
-    async def add(self, tenant: str, instance: str, product: str, current: dict[str, Any]) -> None:
-        """Keep a point; keeping it again changes nothing."""
-        identity = f"{tenant}/{instance}/{current['key']}"
-        document = {
-            "_id": identity,
-            "tenant": tenant,
-            "instance": instance,
-            "product": product,
-            "at": current["started_at"],
-            "score": current["score"],
-            "outcomes": current["outcomes"],
-        }
+    async def record(self, tenant: str, scope: str) -> Record:
+        """What was recorded last of a scope."""
+        document = await self._records.find_one({"_id": f"{tenant}/{scope}", "tenant": tenant})
+        return _record(document) if document else Record(scope)
+
+    async def replace(self, tenant: str, known: Record, new: Record) -> bool:
+        """Write a record if nobody did since `known`; whether it was done."""
+        identity = f"{tenant}/{known.scope}"
+        then = {"revision": known.revision} if known.revision else {"revision": {"$exists": False}}
+        fields = {"tenant": tenant, **_fields(new), "revision": known.revision + 1}
+        try:
+            done = await self._records.update_one(
+                {"_id": identity, **then}, {"$set": fields}, upsert=not known.revision
+            )
+        except DuplicateKeyError:
+            return False
+        return bool(done.matched_count or done.upserted_id)
+
+    async def told(self, tenant: str, record: Record) -> None:
+        """The point of the outbox is told everywhere."""
+        mine = {"_id": f"{tenant}/{record.scope}", "tenant": tenant, "seq": record.seq}
+        await self._records.update_one(mine, {"$set": {"outbox": None, "is_pending": False}})
+
+    async def pending(self) -> list[tuple[str, str]]:
+        """Tenant and scope of outboxes that are not empty: all tenants', for the projector alone."""
+        found = self._records.find({"is_pending": True}, {"tenant": 1, "scope": 1})
+        return [(document["tenant"], document["scope"]) async for document in found]
+
+    async def add(self, tenant: str, point: Point) -> None:
+        """Keep a point, and the day that it stands for so far; doing it again changes nothing."""
+        mine = {"tenant": tenant, "scope": point.scope, "seq": point.seq, "at": point.at}
+        identity = f"{tenant}/{point.scope}/{point.seq}"
+        controls = [change.control_id for change in point.changes]
+        document = {"_id": identity, **mine, "controls": controls, "body": point.model_dump_json()}
         await self._history.replace_one({"_id": identity}, document, upsert=True)
+        day = f"{point.at:%Y-%m-%d}"
+        not_newer = {"_id": f"{tenant}/{point.scope}/{day}", "seq": {"$not": {"$gt": point.seq}}}
+        change = {"$set": {**mine, "day": day, "body": point.totals.model_dump_json()}}
+        with contextlib.suppress(DuplicateKeyError):
+            await self._days.update_one(not_newer, change, upsert=True)
+
+    async def points(
+        self, tenant: str, scope: str, since: datetime, until: datetime, after: int, limit: int
+    ) -> list[Point]:
+        """Points of a scope from a moment on and up to another, in order, those behind the number `after`."""
+        query = {"tenant": tenant, "scope": scope, "at": {"$gte": since, "$lte": until}, "seq": {"$gt": after}}
+        found = self._history.find(query).sort("seq", 1).limit(limit)
+        return [Point.model_validate_json(document["body"]) async for document in found]
+
+    async def of_control(self, tenant: str, scope: str, control_id: str, limit: int) -> list[Point]:
+        """The points at which a control of an instance changed, the newest first."""
+        query = {"tenant": tenant, "scope": scope, "controls": control_id}
+        found = self._history.find(query).sort("seq", -1).limit(limit)
+        return [Point.model_validate_json(document["body"]) async for document in found]
+
+    async def at(self, tenant: str, scope: str, moment: datetime) -> Point | None:
+        """The point that a scope was at."""
+        query = {"tenant": tenant, "scope": scope, "at": {"$lte": moment}}
+        found = self._history.find(query).sort("seq", -1).limit(1)
+        return next(iter([Point.model_validate_json(document["body"]) async for document in found]), None)
+
+    async def sources(self, tenant: str, sources: Iterable[Source]) -> dict[tuple[str, int], Point]:
+        """Points of instances by instance and number; those that retention has deleted are left out."""
+        names = [f"{tenant}/instance:{source.instance}/{source.seq}" for source in sources]
+        found: dict[tuple[str, int], Point] = {}
+        for start in range(0, len(names), AT_ONCE):
+            query = {"_id": {"$in": names[start : start + AT_ONCE]}, "tenant": tenant}
+            async for document in self._history.find(query):
+                point = Point.model_validate_json(document["body"])
+                found[point.scope.removeprefix("instance:"), point.seq] = point
+        return found
+
+    async def days(self, tenant: str, scope: str, first: str, last: str, limit: int) -> list[tuple[str, Totals]]:
+        """The days from `first` to `last` on which something changed, in order, with how each ended."""
+        query = {"tenant": tenant, "scope": scope, "day": {"$gte": first, "$lte": last}}
+        found = self._days.find(query).sort("day", 1).limit(limit)
+        return [(document["day"], Totals.model_validate_json(document["body"])) async for document in found]
+
+    async def day_before(self, tenant: str, scope: str, day: str) -> Totals | None:
+        """How the last day before `day` ended on which something changed."""
+        found = self._days.find({"tenant": tenant, "scope": scope, "day": {"$lt": day}}).sort("day", -1).limit(1)
+        return next(iter([Totals.model_validate_json(document["body"]) async for document in found]), None)
+
+    async def prune(self, before: datetime | None, day: str | None) -> None:
+        """Delete the points before a moment and the days before a day, of all tenants; None keeps all."""
+        if before is not None:
+            await self._history.delete_many({"at": {"$lt": before}})
+        if day is not None:
+            await self._days.delete_many({"day": {"$lt": day}})
+
+
+def _fields(record: Record) -> Document:
+    return {
+        "scope": record.scope,
+        "seq": record.seq,
+        "at": record.at.isoformat() if record.at else None,
+        "totals": record.totals.model_dump_json(),
+        "product": record.product,
+        "evaluation": record.evaluation,
+        "states": STATES.dump_json(record.states).decode(),
+        "parts": PARTS.dump_json(record.parts).decode(),
+        "insights": CHOICES.dump_json(record.insights).decode(),
+        "outbox": record.outbox.model_dump_json() if record.outbox else None,
+        "is_pending": record.outbox is not None,
+    }
+
+
+def _record(document: Document) -> Record:
+    return Record(
+        scope=document["scope"],
+        revision=document["revision"],
+        seq=document["seq"],
+        at=datetime.fromisoformat(document["at"]) if document["at"] else None,
+        totals=Totals.model_validate_json(document["totals"]),
+        product=document["product"],
+        evaluation=document["evaluation"],
+        states=STATES.validate_json(document["states"]),
+        parts=PARTS.validate_json(document["parts"]),
+        insights=CHOICES.validate_json(document["insights"]),
+        outbox=Point.model_validate_json(document["outbox"]) if document["outbox"] else None,
+    )

@@ -1,21 +1,31 @@
 """Which instances count: exactly one `main` per tenant and product."""
 
+from datetime import UTC, datetime
+
+from plumbline_contracts import ids
 from plumbline_contracts.events import Insights, Product
 
+from plumbline_score_api.audit.repository import AuditRepository
+from plumbline_score_api.audit.schemas import Action, AuditEntry, Author
 from plumbline_score_api.instances.repository import Document, InsightsRepository, choices_of
 from plumbline_score_api.problems import ConflictError, InvalidError
 
 ATTEMPTS = 10
+CONNECTIONS_FILE = "connections file"
+"""Who chose where no person did."""
 
 
-def chosen(entries: list[Document], instance: str, insights: Insights) -> list[Document]:
+def chosen(
+    entries: list[Document], instance: str, insights: Insights, who: Author, note: str | None = None
+) -> list[Document]:
     """The choices after a person's for an instance. A new `main` turns the former one to `on`, for good. Pure."""
+    author = {"by_person": True, "by": who.name, "note": note}
     others = [entry for entry in entries if entry["instance"] != instance]
     if insights is Insights.MAIN:
-        turned = {"insights": Insights.ON.value, "by_person": True}
+        turned = {"insights": Insights.ON.value, **author}
         others = [entry | turned if entry["insights"] == Insights.MAIN else entry for entry in others]
     known = next((entry for entry in entries if entry["instance"] == instance), {"instance": instance, "stated": None})
-    return [*others, known | {"insights": insights.value, "by_person": True}]
+    return [*others, known | {"insights": insights.value, **author}]
 
 
 def registered(entries: list[Document], instance: str, stated: Insights | None) -> list[Document]:
@@ -58,12 +68,25 @@ def _by_file(entry: Document, main: str | None) -> str:
 class InsightsService:
     """Changes the choices with compare-and-set."""
 
-    def __init__(self, repository: InsightsRepository) -> None:
-        self._repository = repository
+    def __init__(self, repository: InsightsRepository, audit: AuditRepository) -> None:
+        self._repository, self._audit = repository, audit
 
     async def read(self, tenant: str, product: Product) -> dict[str, Insights]:
         """Instance to insights."""
         return choices_of((await self._repository.read(tenant, product))[1])
+
+    async def read_all(self, tenant: str) -> dict[Product, dict[str, Insights]]:
+        """Product to instance to insights."""
+        found = await self._repository.read_all(tenant)
+        return {product: choices_of(found.get(product, [])) for product in Product}
+
+    async def read_with_authors(
+        self, tenant: str, product: Product
+    ) -> tuple[dict[str, Insights], dict[str, tuple[str | None, str | None]]]:
+        """Instance to insights, and instance to who chose and why."""
+        entries = (await self._repository.read(tenant, product))[1]
+        authors = {entry["instance"]: (entry.get("by") or CONNECTIONS_FILE, entry.get("note")) for entry in entries}
+        return choices_of(entries), authors
 
     async def introduce(self, tenant: str, product: Product, instance: str) -> None:
         """An instance was seen, but not what the connections file says of it. Raises ConflictError on a race."""
@@ -79,13 +102,49 @@ class InsightsService:
                 return
         raise ConflictError("The insights are being changed by others; try again.")
 
-    async def choose(self, tenant: str, product: Product, instance: str, insights: Insights) -> None:
+    async def choose(
+        self, tenant: str, product: Product, instance: str, insights: Insights, who: Author, note: str | None = None
+    ) -> None:
         """A person's choice. Raises InvalidError when nothing would be main, ConflictError on a race."""
         for _ in range(ATTEMPTS):
             revision, entries = await self._repository.read(tenant, product)
-            wanted = chosen(entries, instance, insights)
+            wanted = chosen(entries, instance, insights, who, note)
             if Insights.MAIN not in choices_of(wanted).values():
                 raise InvalidError(f"{instance} is the main instance; make another one main first.")
-            if wanted == entries or await self._repository.replace(tenant, product, revision, wanted):
+            news = _news(choices_of(entries), choices_of(wanted), who, note)
+            if not news and _is_by_person(entries, instance):
+                return
+            if await self._repository.replace(tenant, product, revision, wanted, news):
+                await self.tell(tenant, product)
                 return
         raise ConflictError("The insights are being changed by others; try again.")
+
+    async def tell(self, tenant: str, product: Product) -> None:
+        """Bring the audit entries that wait with the choices to the audit trail."""
+        revision, entries = await self._repository.outbox(tenant, product)
+        await self._audit.add(tenant, entries)
+        await self._repository.told(tenant, product, revision)
+
+
+def _is_by_person(entries: list[Document], instance: str) -> bool:
+    return any(entry["instance"] == instance and entry["by_person"] for entry in entries)
+
+
+def _news(before: dict[str, Insights], after: dict[str, Insights], who: Author, note: str | None) -> list[AuditEntry]:
+    """The audit entries of a choice: of the instance, and of the former main one."""
+    now = datetime.now(UTC)
+    return [
+        AuditEntry(
+            entry_id=ids.random_id(),
+            at=now,
+            who=who.name,
+            identity=who.identity,
+            action=Action.INSIGHTS_SET,
+            instance=instance,
+            before=before.get(instance),
+            after=insights,
+            note=note,
+        )
+        for instance, insights in sorted(after.items())
+        if before.get(instance) is not insights
+    ]

@@ -1,13 +1,16 @@
 """Instances and insights in MongoDB, as readers see them."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from motor.motor_asyncio import AsyncIOMotorDatabase
 from plumbline_contracts.events import Insights, Product
 from pymongo.errors import DuplicateKeyError
 
+from plumbline_score_api.audit.schemas import AuditEntry
+
 Document = dict[str, Any]
-_SCORE = {"instance": 1, "product": 1, "current.key": 1, "current.score": 1, "current.evaluated_at": 1}
+_NAMES = {"instance": 1, "product": 1}
 _LIGHT = {"current.datasets": 0, "current.audit_entries": 0}
 
 
@@ -17,10 +20,10 @@ class InstanceRepository:
     def __init__(self, database: AsyncIOMotorDatabase[Document]) -> None:
         self._instances = database["instances"]
 
-    async def scores(self, tenant: str, product: Product | None = None) -> list[Document]:
-        """The tenant's instances by name, with their current evaluation's score and nothing else."""
-        query: Document = {"tenant": tenant} | ({"product": product.value} if product else {})
-        return [document async for document in self._instances.find(query, _SCORE).sort("_id", 1)]
+    async def names(self, tenant: str) -> dict[str, Product]:
+        """The tenant's instances by name, with their product."""
+        found = self._instances.find({"tenant": tenant}, _NAMES).sort("_id", 1)
+        return {document["instance"]: Product(document["product"]) async for document in found}
 
     async def list(self, tenant: str) -> list[Document]:
         """The tenant's instances by name, with score and status."""
@@ -38,15 +41,29 @@ class InsightsRepository:
     def __init__(self, database: AsyncIOMotorDatabase[Document]) -> None:
         self._insights = database["insights"]
 
+    async def prepare(self) -> None:
+        """Create the indexes; does nothing when they are there."""
+        await self._insights.create_index([("tenant", 1)])
+        await self._insights.create_index([("is_pending", 1)])
+        await self._insights.create_index([("is_unrecorded", 1)])
+
+    async def read_all(self, tenant: str) -> dict[str, list[Document]]:
+        """Product to the choices."""
+        return {d["product"]: d["choices"] async for d in self._insights.find({"tenant": tenant})}
+
     async def read(self, tenant: str, product: Product) -> tuple[int, list[Document]]:
         """The revision and the choices: instance, insights, and whether a person chose."""
         document = await self._insights.find_one({"_id": f"{tenant}/{product.value}", "tenant": tenant})
         return (document["revision"], document["choices"]) if document else (0, [])
 
-    async def replace(self, tenant: str, product: Product, revision: int, choices: list[Document]) -> bool:
-        """Write the choices if nobody did since `revision`; whether it was done."""
+    async def replace(
+        self, tenant: str, product: Product, revision: int, choices: list[Document], news: Iterable[AuditEntry] = ()
+    ) -> bool:
+        """Write the choices with their audit entries if nobody did since `revision`; whether it was done."""
         identity = f"{tenant}/{product.value}"
-        change = {"$set": {"tenant": tenant, "product": product.value, "choices": choices, "revision": revision + 1}}
+        waiting = (await self.outbox(tenant, product))[1]
+        fields = {"tenant": tenant, "product": product.value, "choices": choices, "revision": revision + 1}
+        change = {"$set": fields | _outbox([*waiting, *news])}
         try:
             done = await self._insights.update_one(
                 {"_id": identity, "revision": revision}
@@ -58,6 +75,40 @@ class InsightsRepository:
         except DuplicateKeyError:
             return False
         return bool(done.matched_count or done.upserted_id)
+
+    async def outbox(self, tenant: str, product: Product) -> tuple[int, list[AuditEntry]]:
+        """The revision, and the audit entries that wait."""
+        document = await self._insights.find_one({"_id": f"{tenant}/{product.value}", "tenant": tenant}) or {}
+        entries = [AuditEntry.model_validate_json(body) for body in document.get("outbox", [])]
+        return document.get("revision", 0), entries
+
+    async def told(self, tenant: str, product: Product, revision: int) -> None:
+        """Empty the outbox, whose entries are in the audit trail, unless more came meanwhile."""
+        mine = {"_id": f"{tenant}/{product.value}", "tenant": tenant, "revision": revision}
+        await self._insights.update_one(mine, {"$set": {"outbox": [], "is_pending": False}})
+
+    async def recorded(self, tenant: str, product: Product, revision: int) -> None:
+        """The history knows the choices up to a revision."""
+        mine = {"_id": f"{tenant}/{product.value}", "tenant": tenant, "revision": revision}
+        await self._insights.update_one(mine, {"$set": {"is_unrecorded": False}})
+
+    async def pending(self) -> list[tuple[str, Product]]:
+        """Tenant and product of outboxes that are not empty: all tenants', for the projector alone."""
+        found = self._insights.find({"is_pending": True})
+        return [(document["tenant"], Product(document["product"])) async for document in found]
+
+    async def unrecorded(self) -> list[tuple[str, Product, int]]:
+        """Tenant, product and revision of choices that the history does not know: for the projector alone."""
+        found = self._insights.find({"is_unrecorded": True})
+        return [(d["tenant"], Product(d["product"]), d["revision"]) async for d in found]
+
+
+def _outbox(entries: list[AuditEntry]) -> Document:
+    return {
+        "outbox": [entry.model_dump_json() for entry in entries],
+        "is_pending": bool(entries),
+        "is_unrecorded": True,
+    }
 
 
 def choices_of(entries: list[Document]) -> dict[str, Insights]:

@@ -8,6 +8,7 @@ from plumbline_contracts.events import ID_PATTERN
 from pydantic import ValidationError
 
 from plumbline_score_api.access import InstanceManager, NoQuery, Reader
+from plumbline_score_api.audit.schemas import Author
 from plumbline_score_api.instances.schemas import (
     InsightsBody,
     InstanceDetail,
@@ -66,4 +67,4 @@ async def set_insights(
     request: Request, who: InstanceManager, instance: InstanceId, body: InsightsBody, _: Empty
 ) -> InstanceDetail:
     """Decide whether the instance counts in Secure Score; `main` takes it from the former main instance."""
-    return await _instances(request).choose_insights(who.tenant, instance, body.insights)
+    return await _instances(request).choose_insights(who.tenant, instance, body.insights, Author.of(who), body.note)

@@ -1,9 +1,10 @@
 """Answers and bodies about instances."""
 
 from datetime import datetime
+from typing import Annotated
 
 from plumbline_contracts.events import ApiBudget, AuditEntry, DatasetSummary, Health, Insights, Product, RunSummary
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from plumbline_score_api.scores.schemas import InstanceScore
 
@@ -59,3 +60,6 @@ class InsightsBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     insights: Insights
+    note: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)] | None = Field(
+        default=None, description="Why; it stands in the audit trail and in the history"
+    )

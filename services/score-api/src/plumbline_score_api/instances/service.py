@@ -15,9 +15,12 @@ from plumbline_contracts.events import (
     RequestReason,
 )
 
+from plumbline_score_api.audit.schemas import Author
 from plumbline_score_api.instances.insights import InsightsService
 from plumbline_score_api.instances.repository import InstanceRepository
 from plumbline_score_api.instances.schemas import InstanceDetail, InstanceItem, ScanAccepted
+from plumbline_score_api.pictures.picture import InstancePicture
+from plumbline_score_api.pictures.service import PictureService
 from plumbline_score_api.problems import NotFoundError
 from plumbline_score_api.scores.service import instance_score
 
@@ -30,30 +33,40 @@ Document = dict[str, Any]
 class InstanceService:
     """Instances of one tenant."""
 
-    def __init__(self, repository: InstanceRepository, insights: InsightsService, ask: Ask) -> None:
-        self._repository, self._insights, self._ask = repository, insights, ask
+    def __init__(
+        self, repository: InstanceRepository, insights: InsightsService, pictures: PictureService, ask: Ask
+    ) -> None:
+        self._repository, self._insights, self._pictures, self._ask = repository, insights, pictures, ask
 
     async def list(self, tenant: str) -> list[InstanceItem]:
         """All instances."""
         instances = await self._repository.list(tenant)
-        insights = {product: await self._insights.read(tenant, product) for product in Product}
-        return [InstanceItem(**_item(instance, insights[instance["product"]])) for instance in instances]
+        insights = await self._insights.read_all(tenant)
+        pictures = (await self._pictures.tenant(tenant)).instances
+        return [
+            InstanceItem(**_item(instance, pictures[instance["instance"]], insights[instance["product"]]))
+            for instance in instances
+            if instance["instance"] in pictures
+        ]
 
     async def detail(self, tenant: str, instance: str) -> InstanceDetail:
         """One instance. Raises NotFoundError."""
         document = await self._found(tenant, instance)
         insights = await self._insights.read(tenant, Product(document["product"]))
+        picture = await self._pictures.instance(tenant, instance)
+        if picture is None:
+            raise _nothing(instance)
         status, current = _status(document), document.get("current") or {}
         return InstanceDetail(
-            **_item(document, insights),
+            **_item(document, picture, insights),
             last_success=status.last_success if status else None,
             consecutive_failures=status.consecutive_failures if status else 0,
             next_watch_at=status.next_watch_at if status else None,
             budget=status.budget if status else None,
             datasets=status.datasets if status else [],
             changes=[AuditEntry.model_validate_json(entry) for entry in current.get("audit_entries", [])],
-            outcomes=current.get("outcomes", {}),
-            stale=current.get("stale", 0),
+            outcomes=dict(sorted(picture.summary.outcomes.items())),
+            stale=picture.summary.stale,
         )
 
     async def scan(self, tenant: str, instance: str, requested_by: str) -> ScanAccepted:
@@ -70,17 +83,23 @@ class InstanceService:
         await self._ask(request)
         return ScanAccepted(request_id=request.request_id, instance=instance, requested_at=request.requested_at)
 
-    async def choose_insights(self, tenant: str, instance: str, insights: Insights) -> InstanceDetail:
+    async def choose_insights(
+        self, tenant: str, instance: str, insights: Insights, who: Author, note: str | None
+    ) -> InstanceDetail:
         """Decide whether an instance counts. Raises NotFoundError, InvalidError, ConflictError."""
         document = await self._found(tenant, instance)
-        await self._insights.choose(tenant, Product(document["product"]), instance, insights)
+        await self._insights.choose(tenant, Product(document["product"]), instance, insights, who, note)
         return await self.detail(tenant, instance)
 
     async def _found(self, tenant: str, instance: str) -> Document:
         document = await self._repository.find(tenant, instance)
         if document is None:
-            raise NotFoundError(f"No instance {instance} is connected.")
+            raise _nothing(instance)
         return document
+
+
+def _nothing(instance: str) -> NotFoundError:
+    return NotFoundError(f"No instance {instance} is connected.")
 
 
 def _status(document: Document) -> InstanceStatus | None:
@@ -88,10 +107,10 @@ def _status(document: Document) -> InstanceStatus | None:
     return InstanceStatus.model_validate_json(body) if body else None
 
 
-def _item(document: Document, insights: dict[str, Insights]) -> Document:
+def _item(document: Document, picture: InstancePicture, insights: dict[str, Insights]) -> Document:
     status = _status(document)
     return {
-        **instance_score(document, insights).model_dump(),
+        **instance_score(picture, insights.get(picture.instance, Insights.OFF)).model_dump(),
         "product": document["product"],
         "health": status.health if status else Health.PENDING,
         "message": status.message if status else "No status has arrived yet.",

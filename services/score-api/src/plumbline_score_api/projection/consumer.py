@@ -23,9 +23,9 @@ from prometheus_client import Counter, Gauge
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from plumbline_score_api.broker import Sender
-from plumbline_score_api.problems import ConflictError
 from plumbline_score_api.projection.evaluations import refuse_large
 from plumbline_score_api.projection.service import LostSwitchError, ProjectionService
+from plumbline_score_api.projection.upkeep import LATER, Clockwork
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +49,7 @@ class Patience:
     """Does database work again while the database is away, for a minute. `transient` are its passing failures."""
 
     def __init__(self, transient: tuple[type[Exception], ...]) -> None:
-        self._again = (*transient, LostSwitchError, ConflictError)
+        self._again = (*transient, LostSwitchError, *LATER)
 
     async def do(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do `work`, which may be done twice. Raises the last failure when the minute is over."""
@@ -80,10 +80,12 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]
         service: ProjectionService,
         kafka: KafkaSettings,
         patience: Patience,
+        clockwork: Clockwork,
         *,
         bad_records_in_a_row: int,
     ) -> None:
         self._consumer, self._sender, self._service, self._patience = consumer, sender, service, patience
+        self._clockwork = clockwork
         self._most_bad = bad_records_in_a_row
         self._bad_in_a_row: Tally[str] = Tally()
         self._done: dict[TopicPartition, int] = {}
@@ -139,12 +141,13 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]
         self._done = {}
 
     async def _look_after_waiting(self) -> None:
-        """Apply evaluations whose definitions came, and say every minute what the others wait for."""
+        """Apply evaluations whose definitions came, say every minute what the others wait for, and do what is due."""
         now = time.monotonic()
         if now - self._looked_at < WAITING_POLL_SECONDS:
             return
         self._looked_at = now
         await self._patience.do(self._apply_waiting)
+        await self._patience.do(self._clockwork.turn)
 
     async def _apply_waiting(self) -> None:
         problems = await self._service.apply_waiting()

@@ -4,20 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from plumbline_contracts.events import (
-    ControlDefinition,
-    ControlResult,
-    Effort,
-    Outcome,
-    Severity,
-    UnknownReason,
-)
+from plumbline_contracts.events import ControlDefinition, ControlResult, Outcome, UnknownReason
 
-from plumbline_score_api.scores.scoring import Measured, is_still_stale
-
-_SEVERITIES = list(Severity)
-_EFFORTS = list(Effort)
-TO_ADDRESS, COMPLETED = "to_address", "completed"
+from plumbline_score_api.pictures.picture import Control
+from plumbline_score_api.scores.scoring import is_still_stale
 
 
 @dataclass(frozen=True)
@@ -37,27 +27,29 @@ class Finding:
     regressed_at: datetime | None = None
 
     @property
-    def measured(self) -> Measured:
-        """For the score."""
+    def control(self) -> Control:
+        """For pictures."""
         result = self.result
-        return Measured(result.outcome, result.points, result.max_points, self.stale_since is not None)
-
-    @property
-    def points_left(self) -> float:
-        """Points that mending this would bring."""
-        is_out = self.result.outcome is Outcome.NOT_APPLICABLE
-        return 0.0 if is_out else round(self.result.max_points - self.result.points, 3)
-
-    @property
-    def status(self) -> str:
-        """The status without any decision of a person."""
-        return COMPLETED if self.result.outcome is Outcome.PASS else TO_ADDRESS
-
-    def rank_key(self, instance: str) -> str:
-        """Sorts as text: most points left, then severity, then least effort, then names."""
-        severity = _SEVERITIES.index(self.definition.severity)
-        effort = _EFFORTS.index(self.definition.implementation_cost) + _EFFORTS.index(self.definition.user_impact)
-        return f"{round((10 - self.points_left) * 1000):05d}/{severity}/{effort}/{self.result.control_id}/{instance}"
+        return Control(
+            control_id=result.control_id,
+            digest=result.control_digest,
+            outcome=result.outcome,
+            reason=result.reason,
+            explanation=result.explanation,
+            points=result.points,
+            max_points=result.max_points,
+            compliant=result.compliant,
+            total=result.total,
+            exposed=result.exposed,
+            exposed_listed=result.exposed_listed,
+            exposed_digest=result.exposed_digest,
+            observed=result.observed,
+            evaluated_at=self.evaluated_at,
+            first_seen_at=self.first_seen_at,
+            changed_at=self.changed_at,
+            stale_since=self.stale_since,
+            regressed_at=self.regressed_at,
+        )
 
 
 def settle(

@@ -23,6 +23,7 @@ from pydantic import TypeAdapter
 from pymongo import ReplaceOne, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
+from plumbline_score_api.pictures.picture import CONTROLS
 from plumbline_score_api.projection.evaluations import Evaluation
 from plumbline_score_api.projection.findings import Finding
 
@@ -39,17 +40,19 @@ class ProjectionRepository:
     def __init__(self, database: AsyncIOMotorDatabase[dict[str, Any]]) -> None:
         self._parts, self._findings, self._exposed = database["parts"], database["findings"], database["exposed"]
         self._instances, self._controls = database["instances"], database["controls"]
+        self._pictures = database["pictures"]
 
     async def prepare(self) -> None:
         """Create the indexes; does nothing when they are there."""
         await self._parts.create_index([("tenant", 1), ("instance", 1), ("evaluation", 1), ("part", 1)])
         await self._parts.create_index([("waiting", 1)])
         await self._findings.create_index([("tenant", 1), ("evaluation", 1), ("control_id", 1)])
-        await self._findings.create_index([("tenant", 1), ("rank_key", 1)])
         await self._findings.create_index([("tenant", 1), ("instance", 1), ("precedence", 1)])
         await self._exposed.create_index([("tenant", 1), ("evaluation", 1), ("control_id", 1), ("number", 1)])
         await self._exposed.create_index([("tenant", 1), ("instance", 1), ("precedence", 1)])
         await self._instances.create_index([("tenant", 1), ("product", 1)])
+        await self._instances.create_index([("current.is_settled", 1)])
+        await self._pictures.create_index([("tenant", 1), ("instance", 1), ("precedence", 1)])
 
     async def stage(self, tenant: str, part: ControlResults) -> None:
         """Keep a part; keeping it again changes nothing."""
@@ -105,9 +108,12 @@ class ProjectionRepository:
         found = [_finding(document) async for document in self._findings.find(query)]
         return {finding.result.control_id: finding for finding in found}
 
-    async def write_findings(self, tenant: str, evaluation: Evaluation, findings: Iterable[Finding]) -> None:
-        """Keep the findings of an evaluation that no reader sees yet."""
+    async def write_findings(self, tenant: str, evaluation: Evaluation, findings: list[Finding]) -> None:
+        """Keep the findings of an evaluation that no reader sees yet, one by one and all in one picture."""
         await _replace(self._findings, [_document(tenant, evaluation, finding) for finding in findings])
+        body = CONTROLS.dump_json([finding.control for finding in findings], exclude_none=False).decode()
+        identity = f"{tenant}/{evaluation.instance}/{evaluation.key}"
+        await _replace(self._pictures, [{**_belongs(tenant, evaluation), "_id": identity, "body": body}])
 
     async def write_exposed(
         self, tenant: str, evaluation: Evaluation, slices: Iterable[tuple[str, int, list[ExposedEntity]]]
@@ -153,6 +159,17 @@ class ProjectionRepository:
         await self._parts.delete_many(done)
         await self._findings.delete_many({**done, "evaluation": {"$nin": keep}})
         await self._exposed.delete_many({**done, "evaluation": {"$nin": keep}})
+        await self._pictures.delete_many({**done, "evaluation": {"$nin": keep}})
+
+    async def settled(self, tenant: str, instance: str, key: str) -> None:
+        """What follows a switch is done."""
+        mine = {"_id": f"{tenant}/{instance}", "current.key": key}
+        await self._instances.update_one(mine, {"$set": {"current.is_settled": True}})
+
+    async def unsettled(self) -> list[tuple[str, str]]:
+        """Tenant and instance of switches that something must still follow: all tenants', for the projector alone."""
+        found = self._instances.find({"current.is_settled": False}, {"tenant": 1, "instance": 1})
+        return [(document["tenant"], document["instance"]) async for document in found]
 
     async def status_at(self, tenant: str, instance: str) -> datetime | None:
         """When the newest status that is kept was written."""
@@ -237,12 +254,6 @@ def _document(tenant: str, evaluation: Evaluation, finding: Finding) -> dict[str
         "_id": f"{tenant}/{evaluation.instance}/{evaluation.key}/{result.control_id}",
         "product": evaluation.product,
         "control_id": result.control_id,
-        "aliases": definition.aliases,
-        "category": definition.category,
-        "severity": definition.severity,
-        "outcome": result.outcome,
-        "status": finding.status,
-        "rank_key": finding.rank_key(evaluation.instance),
         "evaluated_at": finding.evaluated_at,
         "first_seen_at": finding.first_seen_at,
         "changed_at": finding.changed_at,

@@ -17,12 +17,12 @@ from plumbline_contracts.events import (
 )
 from prometheus_client import Counter, Gauge
 
-from plumbline_score_api.history.repository import HistoryRepository
+from plumbline_score_api.decisions.service import DecisionService, Reopening
+from plumbline_score_api.history.recording import Recorder
 from plumbline_score_api.instances.insights import InsightsService
 from plumbline_score_api.projection.evaluations import Evaluation, refuse_wrong_numbers
 from plumbline_score_api.projection.findings import Finding, settle
 from plumbline_score_api.projection.repository import EXPOSED_PER_DOCUMENT, ProjectionRepository
-from plumbline_score_api.scores.scoring import points_of, total
 
 log = structlog.get_logger(__name__)
 
@@ -54,8 +54,15 @@ class ProjectionService:
     An evaluation that names an unknown definition stays staged and waits; those behind it are not held up.
     """
 
-    def __init__(self, repository: ProjectionRepository, insights: InsightsService, history: HistoryRepository) -> None:
-        self._repository, self._insights, self._history = repository, insights, history
+    def __init__(
+        self,
+        repository: ProjectionRepository,
+        insights: InsightsService,
+        decisions: DecisionService,
+        recorder: Recorder,
+    ) -> None:
+        self._repository, self._insights = repository, insights
+        self._decisions, self._recorder = decisions, recorder
 
     async def take_definitions(self, definitions: list[ControlDefinition]) -> None:
         """Keep definitions."""
@@ -106,8 +113,28 @@ class ProjectionService:
                 problems.append(f"{tenant}/{evaluation.instance}, snapshot {evaluation.snapshot_id}: {error}")
         return problems
 
+    async def follow(self, tenant: str, instance: str) -> None:
+        """Do what follows a switch: decisions that it reopens, history, change log. It can be done again.
+
+        Raises ConflictError.
+        """
+        current = await self._repository.current(tenant, instance)
+        if current is None or current.get("is_settled", True):
+            return
+        await self._decisions.align(tenant, instance)
+        await self._recorder.record(tenant, instance)
+        await self._repository.settled(tenant, instance, current["key"])
+
+    async def unsettled(self) -> list[tuple[str, str]]:
+        """Tenant and instance of switches that were killed before what follows was done."""
+        return await self._repository.unsettled()
+
     async def _apply(self, tenant: str, evaluation: Evaluation) -> None:
-        """Switch the readers over, unless what they see is not older. All before the switch can be done again."""
+        """Switch the readers over, unless what they see is not older. All before the switch can be done again.
+
+        Which decisions the evaluation reopens stands in the pointer: readers see both at once.
+        """
+        await self.follow(tenant, evaluation.instance)
         former = await self._repository.current(tenant, evaluation.instance)
         gathered = await self._gather(tenant, evaluation)
         if gathered is None or not evaluation.replaces(former):
@@ -118,13 +145,14 @@ class ProjectionService:
         findings = await self._settle(tenant, evaluation, last, results, definitions, former)
         await self._repository.write_findings(tenant, evaluation, findings)
         await self._insights.introduce(tenant, evaluation.product, evaluation.instance)
-        current = _pointer(evaluation, last, findings)
-        if former is None or former["score"] != current["score"]:
-            await self._history.add(tenant, evaluation.instance, evaluation.product, current)
+        controls = [finding.control for finding in findings]
+        reopened = await self._decisions.contradicted(tenant, evaluation.instance, evaluation.key, controls)
+        current = _pointer(evaluation, last, reopened)
         if not await self._repository.switch(tenant, evaluation, former["key"] if former else None, current):
             raise LostSwitchError(f"{tenant}/{evaluation.instance}: another replica switched it at the same moment")
         await self._repository.forget(tenant, evaluation, [evaluation.key, *([former["key"]] if former else [])])
-        _tell(tenant, last, current)
+        _tell(tenant, last, findings)
+        await self.follow(tenant, evaluation.instance)
 
     async def _gather(self, tenant: str, evaluation: Evaluation) -> tuple[ControlResults, list[ControlResult]] | None:
         """The last part and the results of all; the exposed entities go to their documents on the way.
@@ -177,16 +205,15 @@ def _slices(groups: list[ExposedEntities], written: "Tally[str]") -> Iterator[tu
             written[group.control_id] += 1
 
 
-def _tell(tenant: str, last: ControlResults, current: dict[str, Any]) -> None:
+def _tell(tenant: str, last: ControlResults, findings: list[Finding]) -> None:
     SWITCHED.inc()
     PROJECTION_AGE.set((datetime.now(UTC) - last.snapshot_started_at).total_seconds())
+    outcomes = Tally(finding.result.outcome.value.lower() for finding in findings)
     named = {"tenant": tenant, "instance": last.instance, "snapshot_id": last.snapshot_id}
-    log.info("evaluation projected", **named, **current["score"])
+    log.info("evaluation projected", **named, **outcomes)
 
 
-def _pointer(evaluation: Evaluation, last: ControlResults, findings: list[Finding]) -> dict[str, Any]:
-    score = total(points_of(finding.measured) for finding in findings)
-    outcomes = Tally(str(finding.result.outcome) for finding in findings)
+def _pointer(evaluation: Evaluation, last: ControlResults, reopened: list[Reopening]) -> dict[str, Any]:
     return {
         "key": evaluation.key,
         "evaluation_id": last.evaluation_id,
@@ -195,9 +222,8 @@ def _pointer(evaluation: Evaluation, last: ControlResults, findings: list[Findin
         "generation": last.catalogue_generation,
         "catalogue_digest": last.catalogue_digest,
         "evaluated_at": last.evaluated_at,
-        "score": {"current": score.current, "max": score.maximum, "measured": score.measured},
-        "outcomes": dict(outcomes),
-        "stale": sum(finding.stale_since is not None for finding in findings),
+        "reopened": [vars(reopening) for reopening in reopened],
+        "is_settled": False,
         "datasets": [summary.model_dump_json(exclude_none=True) for summary in last.datasets],
         "audit_entries": [entry.model_dump_json(exclude_none=True) for entry in last.audit_entries],
     }

@@ -1,13 +1,11 @@
 """Answers about recommendations."""
 
 from datetime import datetime
-from enum import StrEnum
 
 from plumbline_contracts.events import (
     Effort,
     Evidence,
     ExposedEntity,
-    Identifier,
     Outcome,
     Product,
     Remediation,
@@ -16,41 +14,28 @@ from plumbline_contracts.events import (
 )
 from pydantic import BaseModel, ConfigDict, Field
 
-
-class Status(StrEnum):
-    """What people decided, or `completed`."""
-
-    TO_ADDRESS = "to_address"
-    PLANNED = "planned"
-    RISK_ACCEPTED = "risk_accepted"
-    RESOLVED_THIRD_PARTY = "resolved_third_party"
-    RESOLVED_ALTERNATE_MITIGATION = "resolved_alternate_mitigation"
-    COMPLETED = "completed"
+from plumbline_score_api.decisions.decision import Status
+from plumbline_score_api.decisions.schemas import DecisionView
+from plumbline_score_api.history.changing import ControlChange
+from plumbline_score_api.recommendations.categories import Category
+from plumbline_score_api.recommendations.filters import Filters
+from plumbline_score_api.recommendations.selection import Sort
 
 
-class Category(StrEnum):
-    """What a control protects."""
-
-    IDENTITY = "Identity"
-    APPS = "Apps"
-    DATA = "Data"
-    DEVICE = "Device"
-    INFRASTRUCTURE = "Infrastructure"
-
-
-class RecommendationQuery(BaseModel):
-    """Filters; several values of one filter are alternatives."""
+class RecommendationQuery(Filters):
+    """Filters, order and page."""
 
     model_config = ConfigDict(extra="forbid")
 
-    product: list[Product] = Field(default_factory=list)
-    instance: list[Identifier] = Field(default_factory=list)
-    outcome: list[Outcome] = Field(default_factory=list)
-    status: list[Status] = Field(default_factory=list)
-    category: list[Category] = Field(default_factory=list)
-    severity: list[Severity] = Field(default_factory=list)
+    sort: Sort = Sort.RANK
+    counts: bool = Field(default=False, description="Count the recommendations of each filter's values")
     limit: int = Field(default=50, ge=1, le=500)
-    cursor: str | None = Field(default=None, max_length=500, description="`next_cursor` of the page before")
+    cursor: str | None = Field(default=None, max_length=4000, description="`next_cursor` of the page before")
+
+    @property
+    def filters(self) -> Filters:
+        """The filters alone."""
+        return Filters.model_validate(self.model_dump(include=set(Filters.model_fields)))
 
 
 class ExposedQuery(BaseModel):
@@ -63,7 +48,7 @@ class ExposedQuery(BaseModel):
 
 
 class RecommendationItem(BaseModel):
-    """One recommendation in a list. `rank` counts from 1 over the whole filtered list."""
+    """One recommendation in a list. `rank` counts from 1 over all that match the filters."""
 
     rank: int
     control_id: str
@@ -76,9 +61,11 @@ class RecommendationItem(BaseModel):
     outcome: Outcome
     reason: UnknownReason | None
     status: Status
-    points: float
+    decision: DecisionView | None = Field(description="What people decided, whether it holds or not")
+    points: float = Field(description="What was measured, whatever was decided")
     max_points: float
-    points_left: float
+    points_achieved: float = Field(description="What counts in the score: with what was decided")
+    points_left: float = Field(description="What mending would bring: not for accepted risks")
     compliant: int | None
     total: int | None
     exposed: int
@@ -87,15 +74,19 @@ class RecommendationItem(BaseModel):
     implementation_cost: Effort
     is_stale: bool
     is_regressed: bool
-    changed_at: datetime
+    changed_at: datetime = Field(description="When the outcome last changed")
     evaluated_at: datetime
 
 
 class RecommendationPage(BaseModel):
-    """A page of recommendations, the most worthwhile first."""
+    """A page of recommendations in the order that was asked for."""
 
     items: list[RecommendationItem]
     total: int = Field(description="How many match the filters")
+    counts: dict[str, dict[str, int]] | None = Field(
+        default=None,
+        description="Filter to value to how many match it and all other filters; with `counts=true`",
+    )
     next_cursor: str | None
 
 
@@ -113,8 +104,16 @@ class OtherInstance(BaseModel):
 
     instance: str
     outcome: Outcome
+    status: Status
     points: float
     max_points: float
+
+
+class HistoryEntry(BaseModel):
+    """One change of the recommendation's outcome or status."""
+
+    at: datetime
+    change: ControlChange
 
 
 class RecommendationDetail(RecommendationItem):
@@ -134,4 +133,5 @@ class RecommendationDetail(RecommendationItem):
     first_seen_at: datetime
     stale_since: datetime | None
     regressed_at: datetime | None
+    history: list[HistoryEntry] = Field(description="Outcome and status, the newest change first, at most 100")
     other_instances: list[OtherInstance]

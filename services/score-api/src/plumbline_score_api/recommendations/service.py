@@ -1,61 +1,95 @@
-"""Recommendations of the current evaluations."""
+"""Recommendations: findings of the current evaluations, with what people decided."""
 
 from typing import Any
 
-from plumbline_contracts.events import ControlDefinition, ControlResult, ExposedEntity
+from plumbline_contracts.events import ControlResult, ExposedEntity
 from pydantic import TypeAdapter
 
-from plumbline_score_api.instances.repository import InstanceRepository
-from plumbline_score_api.problems import NotFoundError
+from plumbline_score_api.decisions.schemas import view
+from plumbline_score_api.history.changing import instance_scope
+from plumbline_score_api.history.repository import HistoryRepository
+from plumbline_score_api.pictures.picture import Recommendation
+from plumbline_score_api.pictures.service import PictureService
+from plumbline_score_api.pictures.tenant import TenantPicture
+from plumbline_score_api.problems import NotFoundError, UnavailableError
 from plumbline_score_api.recommendations import cursors
+from plumbline_score_api.recommendations.filters import Filters
 from plumbline_score_api.recommendations.repository import RecommendationRepository
 from plumbline_score_api.recommendations.schemas import (
     ExposedPage,
     ExposedQuery,
+    HistoryEntry,
     OtherInstance,
     RecommendationDetail,
     RecommendationItem,
     RecommendationPage,
     RecommendationQuery,
 )
+from plumbline_score_api.recommendations.selection import counts, select
 
 Document = dict[str, Any]
-FILTERS = ("product", "instance", "outcome", "status", "category", "severity")
 _ENTITIES = TypeAdapter(list[ExposedEntity])
+_RESULT = {"control_id", "outcome", "reason", "points", "max_points", "compliant", "total", "exposed", "explanation"}
+_DEFINITION = {"aliases", "title", "category", "severity", "user_impact", "implementation_cost"}
+MOST_HISTORY = 100
+ATTEMPTS = 10
 
 
 class RecommendationService:
     """Recommendations of one tenant."""
 
-    def __init__(self, repository: RecommendationRepository, instances: InstanceRepository) -> None:
-        self._repository, self._instances = repository, instances
+    def __init__(
+        self, repository: RecommendationRepository, pictures: PictureService, history: HistoryRepository
+    ) -> None:
+        self._repository, self._pictures, self._history = repository, pictures, history
 
     async def page(self, tenant: str, query: RecommendationQuery) -> RecommendationPage:
-        """A page in the order of rank. Raises InvalidError for a bad cursor."""
-        filters = {name: [str(value) for value in getattr(query, name)] for name in FILTERS}
-        scope = f"recommendations of {tenant} {filters}"
+        """A page in the order that is asked for. Raises InvalidError for a bad cursor."""
+        filters = query.filters
+        scope = f"recommendations of {tenant} {filters.model_dump_json()} {query.sort}"
         after = str(cursors.decode(query.cursor, scope, str)[0]) if query.cursor else None
-        evaluations = list((await self._current(tenant)).values())
-        found = await self._repository.page(tenant, evaluations, filters, after, query.limit + 1)
-        total = await self._repository.count(tenant, evaluations, filters)
-        before = await self._repository.count(tenant, evaluations, filters, after) if after else 0
-        shown = found[: query.limit]
+        picture = await self._pictures.tenant(tenant)
+        found = select(picture, filters, query.sort)
+        start = found.after(after)
+        end = min(start + query.limit, len(found.items))
         return RecommendationPage(
-            items=[RecommendationItem(**_item(d, rank)) for rank, d in enumerate(shown, start=before + 1)],
-            total=total,
-            next_cursor=cursors.encode(scope, shown[-1]["rank_key"]) if len(found) > query.limit else None,
+            items=[RecommendationItem(**_item(found.items[n], found.ranks[n])) for n in range(start, end)],
+            total=len(found.items),
+            counts=counts(picture, filters) if query.counts else None,
+            next_cursor=cursors.encode(scope, found.keys[end - 1]) if end < len(found.items) else None,
         )
+
+    async def selected(self, tenant: str, filters: Filters) -> list[Recommendation]:
+        """All that match filters, the most worthwhile first."""
+        return select(await self._pictures.tenant(tenant), filters).items
 
     async def detail(self, tenant: str, instance: str, control: str) -> RecommendationDetail:
         """One recommendation by control id or alias. Raises NotFoundError."""
-        document = await self._found(tenant, instance, control)
-        current = await self._current(tenant)
-        rank = await self._repository.count(tenant, list(current.values()), {}, document["rank_key"])
-        others = await self._repository.same_control(tenant, current, document["control_id"])
-        definition = ControlDefinition.model_validate_json(document["definition"])
-        result = ControlResult.model_validate_json(document["result"])
+        for _ in range(ATTEMPTS):
+            picture = await self._pictures.tenant(tenant)
+            item = _found(picture, instance, control)
+            finding = await self._repository.find(tenant, instance, item.evaluation, item.control.control_id)
+            if finding is not None:
+                return await self._detailed(tenant, picture, item, ControlResult.model_validate_json(finding["result"]))
+        raise UnavailableError(f"The instance {instance} changes faster than it can be read; try again.")
+
+    async def exposed(self, tenant: str, instance: str, control: str, query: ExposedQuery) -> ExposedPage:
+        """Exposed entities of one recommendation, paged. Raises NotFoundError, InvalidError."""
+        picture = await self._pictures.instance(tenant, instance)
+        item = picture.find(control) if picture is not None else None
+        if item is None:
+            raise _nothing(instance, control)
+        return await self._exposed(tenant, item, query)
+
+    async def _detailed(
+        self, tenant: str, picture: TenantPicture, item: Recommendation, result: ControlResult
+    ) -> RecommendationDetail:
+        definition, control, filters = item.definition, item.control, Filters()
+        everything = select(picture, filters)
+        rank = everything.items.index(item) + 1
+        others = (picture.find(name, control.control_id) for name in picture.instances if name != item.instance)
         return RecommendationDetail(
-            **_item(document, rank),
+            **_item(item, rank),
             **definition.model_dump(
                 include={"description", "rationale", "remediation", "threats", "frameworks", "permissions"}
             ),
@@ -63,25 +97,32 @@ class RecommendationService:
             expected=result.expected,
             observed=result.observed,
             evidence=result.evidence,
-            exposed_entities=await self._exposed(tenant, document, ExposedQuery()),
-            first_seen_at=document["first_seen_at"],
-            stale_since=document["stale_since"],
-            regressed_at=document["regressed_at"],
-            other_instances=[_other(d) for d in others if d["instance"] != instance],
+            exposed_entities=await self._exposed(tenant, item, ExposedQuery()),
+            first_seen_at=control.first_seen_at,
+            stale_since=control.stale_since,
+            regressed_at=control.regressed_at,
+            history=await self._changes(tenant, item),
+            other_instances=[_other(other) for other in others if other is not None],
         )
 
-    async def exposed(self, tenant: str, instance: str, control: str, query: ExposedQuery) -> ExposedPage:
-        """Exposed entities of one recommendation, paged. Raises NotFoundError, InvalidError."""
-        return await self._exposed(tenant, await self._found(tenant, instance, control), query)
+    async def _changes(self, tenant: str, item: Recommendation) -> list[HistoryEntry]:
+        control_id = item.control.control_id
+        points = await self._history.of_control(tenant, instance_scope(item.instance), control_id, MOST_HISTORY)
+        return [
+            HistoryEntry(at=point.at, change=change)
+            for point in points
+            for change in point.changes
+            if change.control_id == control_id
+        ]
 
-    async def _exposed(self, tenant: str, document: Document, query: ExposedQuery) -> ExposedPage:
-        scope = f"exposed of {tenant} {document['evaluation']} {document['control_id']}"
+    async def _exposed(self, tenant: str, item: Recommendation, query: ExposedQuery) -> ExposedPage:
+        names = (tenant, item.instance, item.evaluation, item.control.control_id)
+        scope = f"exposed of {names}"
         position = cursors.decode(query.cursor, scope, int, int) if query.cursor else (0, 0)
         number, start = (int(part) for part in position)
-        result = ControlResult.model_validate_json(document["result"])
         items: list[ExposedEntity] = []
         while len(items) < query.limit:
-            stored = await self._repository.exposed(tenant, document["evaluation"], document["control_id"], number)
+            stored = await self._repository.exposed(*names, number)
             if stored is None:
                 break
             entities = _ENTITIES.validate_json(stored["body"])
@@ -90,60 +131,49 @@ class RecommendationService:
             start += len(taken)
             if start >= len(entities):
                 number, start = number + 1, 0
-        is_more = await self._repository.exposed(tenant, document["evaluation"], document["control_id"], number)
+        is_more = await self._repository.exposed(*names, number)
         return ExposedPage(
             items=items,
-            total=result.exposed,
-            is_cut=result.exposed > result.exposed_listed,
+            total=item.control.exposed,
+            is_cut=item.control.exposed > item.control.exposed_listed,
             next_cursor=cursors.encode(scope, number, start) if is_more else None,
         )
 
-    async def _current(self, tenant: str) -> dict[str, str]:
-        """Instance to current evaluation."""
-        instances = await self._instances.scores(tenant)
-        return {each["instance"]: each["current"]["key"] for each in instances if each.get("current")}
 
-    async def _found(self, tenant: str, instance: str, control: str) -> Document:
-        known = await self._instances.find(tenant, instance)
-        current = (known or {}).get("current")
-        document = await self._repository.find(tenant, current["key"], control) if current else None
-        if document is None:
-            raise NotFoundError(f"No recommendation {control} on an instance {instance}.")
-        return document
+def _found(picture: TenantPicture, instance: str, control: str) -> Recommendation:
+    item = picture.find(instance, control)
+    if item is None:
+        raise _nothing(instance, control)
+    return item
 
 
-def _item(document: Document, rank: int) -> Document:
-    result = ControlResult.model_validate_json(document["result"])
-    definition = ControlDefinition.model_validate_json(document["definition"])
-    stored = ("product", "instance", "category", "severity", "status", "aliases", "changed_at", "evaluated_at")
-    out = result.outcome == "NOT_APPLICABLE"
+def _nothing(instance: str, control: str) -> NotFoundError:
+    return NotFoundError(f"No recommendation {control} on an instance {instance}.")
+
+
+def _item(item: Recommendation, rank: int) -> Document:
     return {
-        **{name: document[name] for name in stored},
-        **result.model_dump(
-            include={
-                "control_id",
-                "outcome",
-                "reason",
-                "points",
-                "max_points",
-                "compliant",
-                "total",
-                "exposed",
-                "explanation",
-            }
-        ),
+        **item.control.model_dump(include=_RESULT),
+        **item.definition.model_dump(include=_DEFINITION),
         "rank": rank,
-        "title": definition.title,
-        "points_left": 0.0 if out else round(result.max_points - result.points, 3),
-        "user_impact": definition.user_impact,
-        "implementation_cost": definition.implementation_cost,
-        "is_stale": document["stale_since"] is not None,
-        "is_regressed": document["regressed_at"] is not None,
+        "product": item.product,
+        "instance": item.instance,
+        "status": item.status,
+        "decision": view(item.decision, item.reopened),
+        "points_achieved": item.points.current,
+        "points_left": item.points.left,
+        "is_stale": item.control.stale_since is not None,
+        "is_regressed": item.control.regressed_at is not None,
+        "changed_at": item.control.changed_at,
+        "evaluated_at": item.control.evaluated_at,
     }
 
 
-def _other(document: Document) -> OtherInstance:
-    result = ControlResult.model_validate_json(document["result"])
+def _other(item: Recommendation) -> OtherInstance:
     return OtherInstance(
-        instance=document["instance"], outcome=result.outcome, points=result.points, max_points=result.max_points
+        instance=item.instance,
+        outcome=item.control.outcome,
+        status=item.status,
+        points=item.control.points,
+        max_points=item.control.max_points,
     )

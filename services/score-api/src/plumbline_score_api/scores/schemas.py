@@ -1,9 +1,21 @@
 """Answers about scores."""
 
 from datetime import datetime
+from typing import Any, Self
 
 from plumbline_contracts.events import Insights, Product
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
+
+from plumbline_score_api.pictures.picture import Summary
+
+
+class Counts(BaseModel):
+    """How many recommendations there are, by what."""
+
+    outcomes: dict[str, int] = Field(description="Outcome to number of recommendations")
+    statuses: dict[str, int] = Field(description="Status to number of recommendations")
+    regressed: int = Field(description="Those that were completed and fail again")
+    stale: int = Field(description="Those whose last result stands in for one that could not be read")
 
 
 class Score(BaseModel):
@@ -13,7 +25,44 @@ class Score(BaseModel):
     max: float = Field(description="Points possible")
     percentage: float = Field(description="current / max, 0 to 100")
     coverage: float = Field(description="Share of the possible points that was really measured, 0 to 100")
+    planned: float = Field(description="Points as if everything planned were done")
+    planned_percentage: float = Field(description="planned / max, 0 to 100")
+    achievable: float = Field(description="Points possible without the risks that were accepted")
+    achievable_percentage: float = Field(description="achievable / max, 0 to 100")
     evaluated_at: datetime | None = Field(description="The newest evaluation in scope")
+    counts: Counts
+
+    @classmethod
+    def of(cls, summary: Summary, **more: Any) -> Self:  # noqa: ANN401 - the fields of a subclass
+        """A summary as it is shown."""
+        points = summary.points
+        return cls(
+            current=points.current,
+            max=points.maximum,
+            percentage=points.percentage,
+            coverage=points.coverage,
+            planned=points.planned,
+            planned_percentage=points.share(points.planned),
+            achievable=points.achievable,
+            achievable_percentage=points.share(points.achievable),
+            evaluated_at=summary.evaluated_at,
+            counts=Counts(
+                outcomes=dict(sorted(summary.outcomes.items())),
+                statuses=dict(sorted(summary.statuses.items())),
+                regressed=summary.regressed,
+                stale=summary.stale,
+            ),
+            **more,
+        )
+
+
+class ScopeQuery(BaseModel):
+    """The scope: all instances that count, or those of one product; or one instance, whether it counts or not."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    product: Product | None = None
+    instance: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]{1,64}$")
 
 
 class InstanceScore(Score):
@@ -21,6 +70,24 @@ class InstanceScore(Score):
 
     instance: str
     insights: Insights
+
+
+class CategoryScore(Score):
+    """The score of one category."""
+
+    category: str
+
+
+class FrameworkScore(Score):
+    """The score of the controls that are mapped to a framework."""
+
+    framework: str
+
+
+class RequirementScore(Score):
+    """The score of the controls that are mapped to one id of a framework."""
+
+    requirement: str
 
 
 class ProductScore(Score):
@@ -34,6 +101,7 @@ class ProductScore(Score):
 class ProductDetail(ProductScore):
     """A product with the score of each of its instances."""
 
+    categories: list[CategoryScore]
     instances: list[InstanceScore]
 
 
@@ -47,3 +115,28 @@ class ProductList(BaseModel):
     """All products of the tenant."""
 
     items: list[ProductScore]
+
+
+class InstanceScoreDetail(InstanceScore):
+    """The score of one instance with that of each category."""
+
+    product: Product
+    categories: list[CategoryScore]
+
+
+class CategoryList(BaseModel):
+    """The categories in scope."""
+
+    items: list[CategoryScore]
+
+
+class FrameworkList(BaseModel):
+    """The frameworks that controls in scope are mapped to. A control may be mapped to several."""
+
+    items: list[FrameworkScore]
+
+
+class FrameworkDetail(FrameworkScore):
+    """A framework with its ids. A control that is mapped to several ids counts in each, and once in the framework."""
+
+    requirements: list[RequirementScore]

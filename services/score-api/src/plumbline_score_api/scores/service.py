@@ -1,93 +1,159 @@
-"""Scores from the pointers of the instances that count."""
+"""Scores of every scope, from the tenant's picture."""
 
-from collections.abc import Iterable
-from datetime import datetime
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 from plumbline_contracts.events import Insights, Product
 
 from plumbline_score_api.instances.insights import InsightsService
-from plumbline_score_api.instances.repository import InstanceRepository
+from plumbline_score_api.pictures.picture import InstancePicture, Summary
+from plumbline_score_api.pictures.service import PictureService
+from plumbline_score_api.pictures.tenant import TenantPicture
 from plumbline_score_api.problems import NotFoundError
-from plumbline_score_api.scores.schemas import InstanceScore, ProductDetail, ProductScore, SecureScore
-from plumbline_score_api.scores.scoring import Points, counted, total
+from plumbline_score_api.scores.schemas import (
+    CategoryScore,
+    FrameworkDetail,
+    FrameworkScore,
+    InstanceScore,
+    InstanceScoreDetail,
+    ProductDetail,
+    ProductScore,
+    RequirementScore,
+    ScopeQuery,
+    SecureScore,
+)
+from plumbline_score_api.scores.scoring import counted
 
-Document = dict[str, Any]
+Parts = Callable[[InstancePicture], Mapping[str, Summary]]
 
 
-def _points(instance: Document) -> Points:
-    score = (instance.get("current") or {}).get("score")
-    return Points(score["current"], score["max"], score["measured"]) if score else Points()
+@dataclass(frozen=True)
+class Scene:
+    """A tenant's picture with the insights of its instances."""
 
+    picture: TenantPicture
+    insights: Mapping[Product, Mapping[str, Insights]]
 
-def _newest(instances: Iterable[Document]) -> datetime | None:
-    moments = [instance["current"]["evaluated_at"] for instance in instances if instance.get("current")]
-    return max(moments, default=None)
+    def of(self, product: Product) -> list[InstancePicture]:
+        """All instances of a product."""
+        return [picture for picture in self.picture.instances.values() if picture.product is product]
 
+    def counted(self, product: Product | None = None) -> list[InstancePicture]:
+        """The instances that count, of one product or of all."""
+        names = {name for each in Product for name in counted(self.insights[each]) if product in (None, each)}
+        return [picture for name, picture in self.picture.instances.items() if name in names]
 
-def _score(instances: list[Document]) -> dict[str, Any]:
-    points = total(_points(instance) for instance in instances)
-    return {
-        "current": points.current,
-        "max": points.maximum,
-        "percentage": points.percentage,
-        "coverage": points.coverage,
-        "evaluated_at": _newest(instances),
-    }
+    def choice(self, picture: InstancePicture) -> Insights:
+        """The insights of an instance."""
+        return self.insights[picture.product].get(picture.instance, Insights.OFF)
 
 
 class ScoreService:
     """Views of one tenant."""
 
-    def __init__(self, instances: InstanceRepository, insights: InsightsService) -> None:
-        self._instances, self._insights = instances, insights
+    def __init__(self, pictures: PictureService, insights: InsightsService) -> None:
+        self._pictures, self._insights = pictures, insights
 
     async def secure_score(self, tenant: str) -> SecureScore:
         """The tenant's score and that of each product."""
-        details = await self._details(tenant)
-        everything = [instance for _, chosen in details for instance in chosen]
-        return SecureScore(**_score(everything), products=[product for product, _ in details])
+        scene = await self.scene(tenant)
+        return SecureScore.of(_sum(scene.counted()), products=_products(scene))
 
     async def products(self, tenant: str) -> list[ProductScore]:
         """The score of each product."""
-        return [product for product, _ in await self._details(tenant)]
+        return _products(await self.scene(tenant))
 
     async def product(self, tenant: str, product: Product) -> ProductDetail:
         """One product with its instances. Raises NotFoundError when the tenant has none of it."""
-        instances = await self._instances.scores(tenant, product)
-        if not instances:
+        scene = await self.scene(tenant)
+        pictures = scene.of(product)
+        if not pictures:
             raise NotFoundError(f"No instance of {product} is connected.")
-        insights = await self._insights.read(tenant, product)
-        summary, _ = _product(product, instances, insights)
-        listed = [instance_score(instance, insights) for instance in instances]
-        return ProductDetail(**summary.model_dump(), instances=listed)
+        return ProductDetail(
+            **_product(scene, product).model_dump(),
+            categories=_categories(scene.counted(product)),
+            instances=[instance_score(picture, scene.choice(picture)) for picture in pictures],
+        )
 
-    async def _details(self, tenant: str) -> list[tuple[ProductScore, list[Document]]]:
-        instances = await self._instances.scores(tenant)
-        found = []
-        for product in Product:
-            mine = [instance for instance in instances if instance["product"] == product]
-            if mine:
-                found.append(_product(product, mine, await self._insights.read(tenant, product)))
-        return found
+    async def instance(self, tenant: str, instance: str) -> InstanceScoreDetail:
+        """One instance, whether it counts or not. Raises NotFoundError."""
+        scene = await self.scene(tenant)
+        (picture,) = _chosen(scene, ScopeQuery(instance=instance))
+        return InstanceScoreDetail(
+            **instance_score(picture, scene.choice(picture)).model_dump(),
+            product=picture.product,
+            categories=_categories([picture]),
+        )
+
+    async def categories(self, tenant: str, scope: ScopeQuery) -> list[CategoryScore]:
+        """The score of each category in scope. Raises NotFoundError."""
+        return _categories(_chosen(await self.scene(tenant), scope))
+
+    async def frameworks(self, tenant: str, scope: ScopeQuery) -> list[FrameworkScore]:
+        """The score of each framework in scope. Raises NotFoundError."""
+        parts = _grouped(_chosen(await self.scene(tenant), scope), lambda picture: picture.frameworks)
+        return [FrameworkScore.of(summary, framework=name) for name, summary in parts.items()]
+
+    async def framework(self, tenant: str, framework: str, scope: ScopeQuery) -> FrameworkDetail:
+        """One framework with its ids. Raises NotFoundError."""
+        chosen = _chosen(await self.scene(tenant), scope)
+        whole = _grouped(chosen, lambda picture: picture.frameworks)
+        if framework not in whole:
+            raise NotFoundError(f"No control in scope is mapped to a framework {framework}.")
+        parts = _grouped(chosen, lambda picture: picture.requirements(framework))
+        return FrameworkDetail.of(
+            whole[framework],
+            framework=framework,
+            requirements=[RequirementScore.of(summary, requirement=name) for name, summary in parts.items()],
+        )
+
+    async def scene(self, tenant: str) -> Scene:
+        """The tenant as it is now."""
+        return Scene(await self._pictures.tenant(tenant), await self._insights.read_all(tenant))
 
 
-def _product(
-    product: Product, instances: list[Document], insights: dict[str, Insights]
-) -> tuple[ProductScore, list[Document]]:
-    names = counted(insights)
-    chosen = [instance for instance in instances if instance["instance"] in names]
-    main = next((name for name, choice in insights.items() if choice is Insights.MAIN), None)
-    score = ProductScore(
-        **_score(chosen),
+def _chosen(scene: Scene, scope: ScopeQuery) -> list[InstancePicture]:
+    """The instances in scope. Raises NotFoundError for an instance that is not there, or not of the product."""
+    if scope.instance is None:
+        return scene.counted(scope.product)
+    picture = scene.picture.instances.get(scope.instance)
+    if picture is None or scope.product not in (None, picture.product):
+        raise NotFoundError(f"No instance {scope.instance} is connected.")
+    return [picture]
+
+
+def _sum(pictures: Iterable[InstancePicture]) -> Summary:
+    return Summary.sum(picture.summary for picture in pictures)
+
+
+def _grouped(pictures: Iterable[InstancePicture], parts: Parts) -> dict[str, Summary]:
+    groups: dict[str, list[Summary]] = {}
+    for picture in pictures:
+        for name, summary in parts(picture).items():
+            groups.setdefault(name, []).append(summary)
+    return {name: Summary.sum(group) for name, group in sorted(groups.items())}
+
+
+def _categories(pictures: Iterable[InstancePicture]) -> list[CategoryScore]:
+    parts = _grouped(pictures, lambda picture: picture.categories)
+    return [CategoryScore.of(summary, category=name) for name, summary in parts.items()]
+
+
+def _products(scene: Scene) -> list[ProductScore]:
+    return [_product(scene, product) for product in Product if scene.of(product)]
+
+
+def _product(scene: Scene, product: Product) -> ProductScore:
+    chosen = scene.counted(product)
+    choices = scene.insights[product].items()
+    return ProductScore.of(
+        _sum(chosen),
         product=product,
-        main_instance=main,
-        counted_instances=[instance["instance"] for instance in chosen],
+        main_instance=next((name for name, choice in choices if choice is Insights.MAIN), None),
+        counted_instances=[picture.instance for picture in chosen],
     )
-    return score, chosen
 
 
-def instance_score(instance: Document, insights: dict[str, Insights]) -> InstanceScore:
+def instance_score(picture: InstancePicture, insights: Insights) -> InstanceScore:
     """The score of one instance, whatever its insights."""
-    name = instance["instance"]
-    return InstanceScore(**_score([instance]), instance=name, insights=insights.get(name, Insights.OFF))
+    return InstanceScore.of(picture.summary, instance=picture.instance, insights=insights)

@@ -1,0 +1,1 @@
+"""The change log: numbered per partition by the replica that owns it."""

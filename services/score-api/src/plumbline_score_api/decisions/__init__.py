@@ -1,0 +1,1 @@
+"""What people decided about findings: statuses with author, evidence and end, and templates of them."""

@@ -1,0 +1,203 @@
+"""Records what changed: a point per change of an instance, its product and the tenant, and the change log.
+
+A point is the difference between what was recorded last and what stands now, so nothing is ever missed or told twice,
+whatever was killed in between; it is written into the scope's record first and told from there.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from plumbline_contracts.events import Product
+
+from plumbline_score_api.changes.changes import changes_of
+from plumbline_score_api.changes.repository import ChangeLogRepository
+from plumbline_score_api.decisions.decision import Ended
+from plumbline_score_api.history.changing import (
+    TENANT,
+    Part,
+    Point,
+    Source,
+    Totals,
+    add,
+    between,
+    counted_changes,
+    instance_scope,
+    product_scope,
+    states_of,
+    totals_of,
+)
+from plumbline_score_api.history.repository import HistoryRepository, Record
+from plumbline_score_api.instances.insights import InsightsService
+from plumbline_score_api.pictures.picture import InstancePicture
+from plumbline_score_api.pictures.service import PictureService
+from plumbline_score_api.problems import ConflictError
+from plumbline_score_api.scores.scoring import counted
+
+ATTEMPTS = 20
+PartitionOf = Callable[[str], int]
+"""The partition of `control-results` that a key belongs to."""
+
+
+class Recorder:
+    """Writes history and change log of all tenants."""
+
+    def __init__(
+        self,
+        repository: HistoryRepository,
+        pictures: PictureService,
+        insights: InsightsService,
+        log: ChangeLogRepository,
+        partition_of: PartitionOf,
+    ) -> None:
+        self._repository, self._pictures, self._insights = repository, pictures, insights
+        self._log, self._partition_of = log, partition_of
+
+    async def record(self, tenant: str, instance: str) -> None:
+        """Record an instance as it stands. Doing it again changes nothing. Raises ConflictError."""
+        for _ in range(ATTEMPTS):
+            known = await self._settled(tenant, instance_scope(instance))
+            picture = await self._pictures.instance(tenant, instance)
+            if known is None:
+                continue
+            if picture is None or picture.version.evaluation is None:
+                return
+            new = _next(known, picture)
+            if new is None:
+                return
+            if await self._repository.replace(tenant, known, new):
+                await self._settled(tenant, new.scope)
+                return
+        raise ConflictError(f"The history of {instance} is being written by others.")
+
+    async def record_all(self, tenant: str) -> None:
+        """Record every instance of a tenant. Raises ConflictError."""
+        for instance in (await self._pictures.tenant(tenant)).instances:
+            await self.record(tenant, instance)
+
+    async def record_insights(self, tenant: str, product: Product) -> None:
+        """Record which instances of a product count now. Raises ConflictError."""
+        for scope in (product_scope(product), TENANT):
+            await self._aggregate(tenant, scope, product, None)
+
+    async def resume(self, tenant: str, scope: str) -> None:
+        """Tell the point that waits in a scope's record."""
+        await self._settled(tenant, scope)
+
+    async def _settled(self, tenant: str, scope: str) -> Record | None:
+        """The record, if its outbox is empty; else None, with the point told."""
+        record = await self._repository.record(tenant, scope)
+        if record.outbox is None:
+            return record
+        await self._tell(tenant, record, record.outbox)
+        await self._repository.told(tenant, record)
+        return None
+
+    async def _tell(self, tenant: str, record: Record, point: Point) -> None:
+        instance = scope_instance(record.scope) or (point.source.instance if point.source is not None else None)
+        await self._repository.add(tenant, point)
+        partition = self._partition_of(f"{tenant}/{instance or record.product}")
+        await self._log.append(tenant, partition, changes_of(point, scope_instance(record.scope)))
+        if scope_instance(record.scope) is not None:
+            assert record.product is not None
+            for scope in (product_scope(record.product), TENANT):
+                await self._aggregate(tenant, scope, Product(record.product), point)
+
+    async def _aggregate(self, tenant: str, scope: str, product: Product, source: Point | None) -> None:
+        """Bring a scope of several instances up to date with a point of an instance, or with the insights alone."""
+        for _ in range(ATTEMPTS):
+            known = await self._settled(tenant, scope)
+            if known is None:
+                continue
+            new = await self._insights_point(tenant, known, product)
+            is_last = new is None
+            if new is None and source is not None:
+                new = _with_part(known, source, product)
+            if new is None:
+                return
+            if await self._repository.replace(tenant, known, new):
+                await self._settled(tenant, scope)
+                if is_last:
+                    return
+        raise ConflictError(f"The history of {scope} is being written by others.")
+
+    async def _insights_point(self, tenant: str, known: Record, product: Product) -> Record | None:
+        """The record with the insights of now, with a point if that matters; None when they are known."""
+        live, authors = await self._insights.read_with_authors(tenant, product)
+        insights = {**known.insights, **live}
+        if insights == known.insights:
+            return None
+        parts = {name: part.totals for name, part in known.parts.items()}
+        changes = counted_changes(known.insights, insights, parts, authors)
+        new = replace(known, insights=insights)
+        if not changes:
+            return new
+        totals = add(part for name, part in parts.items() if name in counted(insights))
+        point = _point(known, totals, _not_before(known, datetime.now(UTC)))
+        point = point.model_copy(update={"insights": changes})
+        return _pointed(replace(new, product=product), point)
+
+
+def scope_instance(scope: str) -> str | None:
+    """The instance of an instance's scope."""
+    return scope.removeprefix("instance:") if scope.startswith("instance:") else None
+
+
+def _next(known: Record, picture: InstancePicture) -> Record | None:
+    """The record of an instance with a point for what changed; None when nothing did."""
+    states = states_of(picture)
+    changes = between(picture.instance, known.states, states, _authors(picture))
+    if not changes and known.seq:
+        return None
+    is_evaluated = picture.version.evaluation != known.evaluation and picture.evaluated_at is not None
+    moment = picture.evaluated_at if is_evaluated else datetime.now(UTC)
+    assert moment is not None
+    point = _point(known, totals_of(picture), _not_before(known, moment)).model_copy(update={"changes": changes})
+    new = replace(known, product=picture.product, evaluation=picture.version.evaluation, states=states)
+    return _pointed(new, point)
+
+
+def _with_part(known: Record, source: Point, product: Product) -> Record | None:
+    """The record of a scope of several with what an instance adds now; None when that is known."""
+    instance = str(scope_instance(source.scope))
+    part = known.parts.get(instance)
+    if part is not None and part.seq >= source.seq:
+        return None
+    parts = known.parts | {instance: Part(seq=source.seq, totals=source.totals)}
+    new, names = replace(known, parts=parts), counted(known.insights)
+    if instance not in names:
+        return new
+    totals = add(each.totals for name, each in parts.items() if name in names)
+    point = _point(known, totals, _not_before(known, source.at))
+    point = point.model_copy(update={"source": Source(instance=instance, seq=source.seq)})
+    return _pointed(replace(new, product=product), point)
+
+
+def _point(known: Record, totals: Totals, at: datetime) -> Point:
+    return Point(
+        scope=known.scope,
+        seq=known.seq + 1,
+        at=at,
+        totals=totals,
+        points=round(totals.score.current - known.totals.score.current, 3),
+        max_points=round(totals.score.max - known.totals.score.max, 3),
+    )
+
+
+def _pointed(record: Record, point: Point) -> Record:
+    return replace(record, seq=point.seq, at=point.at, totals=point.totals, outbox=point)
+
+
+def _not_before(known: Record, moment: datetime) -> datetime:
+    return moment if known.at is None else max(known.at, moment)
+
+
+def _authors(picture: InstancePicture) -> dict[str, tuple[str, str | None]]:
+    """Who decided about a control last, and his note; the system where it ended a decision."""
+    return {
+        item.control.control_id: ("system", item.decision.ended_detail)
+        if item.decision.ended in (Ended.EXPIRED, Ended.REOPENED)
+        else (item.decision.author, item.decision.note)
+        for item in picture.items
+        if item.decision is not None
+    }

@@ -1,0 +1,162 @@
+"""Pictures, kept in memory by their versions: what is asked for again is read again only where something changed.
+
+Nothing that is derived is stored: an answer is made of the evaluations and decisions that a request finds, so two
+answers can never disagree. What is kept here is bounded, and only saves making the same picture twice.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+
+from plumbline_contracts.events import ControlDefinition
+
+from plumbline_score_api.decisions.decision import Decision
+from plumbline_score_api.decisions.repository import Book, DecisionRepository
+from plumbline_score_api.pictures.picture import Control, InstancePicture, Version, paint
+from plumbline_score_api.pictures.repository import PictureRepository, Pointer
+from plumbline_score_api.pictures.tenant import TenantPicture
+from plumbline_score_api.problems import UnavailableError
+
+MOST_ITEMS = 300_000
+MOST_DEFINITIONS = 20_000
+ATTEMPTS = 10
+
+
+class ForgottenError(Exception):
+    """The evaluation was replaced twice while it was being read."""
+
+
+class PictureService:
+    """Pictures of all tenants."""
+
+    def __init__(self, repository: PictureRepository, decisions: DecisionRepository) -> None:
+        self._repository, self._decisions = repository, decisions
+        self._tenants: OrderedDict[str, TenantPicture] = OrderedDict()
+        self._definitions: OrderedDict[str, ControlDefinition] = OrderedDict()
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    async def tenant(self, tenant: str) -> TenantPicture:
+        """All instances of a tenant as they are now."""
+        for _ in range(ATTEMPTS):
+            revisions = await self._decisions.revisions(tenant)
+            pointers = await self._repository.pointers(tenant)
+            versions = {pointer.instance: _version(pointer, revisions) for pointer in pointers}
+            known = self._tenants.get(tenant)
+            if known is not None and known.versions == versions:
+                self._tenants.move_to_end(tenant)
+                return known
+            try:
+                async with self._locks.setdefault(tenant, asyncio.Lock()):
+                    return await self._repaint(tenant, pointers, versions)
+            except ForgottenError:
+                continue
+        raise UnavailableError("The instances change faster than they can be read; try again.")
+
+    async def instance(self, tenant: str, instance: str) -> InstancePicture | None:
+        """One instance as it is now; None when it is not there."""
+        for _ in range(ATTEMPTS):
+            books = await self._decisions.books(tenant, [instance, None])
+            pointer = await self._repository.pointer(tenant, instance)
+            if pointer is None:
+                return None
+            try:
+                (picture,) = await self._paint(tenant, [pointer], books, books[None], {})
+            except ForgottenError:
+                continue
+            return picture
+        raise UnavailableError(f"The instance {instance} changes faster than it can be read; try again.")
+
+    async def _repaint(self, tenant: str, pointers: list[Pointer], versions: Mapping[str, Version]) -> TenantPicture:
+        """The picture with what changed painted anew; what another request has painted meanwhile is taken."""
+        known = self._tenants.get(tenant)
+        old = known.instances if known is not None else {}
+        changed = [p for p in pointers if p.instance not in old or old[p.instance].version != versions[p.instance]]
+        books = await self._decisions.books(tenant, [None, *(pointer.instance for pointer in changed)])
+        painted = await self._paint(tenant, changed, books, books[None], old)
+        fresh = {picture.instance: picture for picture in painted}
+        names = [pointer.instance for pointer in pointers]
+        picture = TenantPicture({name: fresh.get(name) or old[name] for name in names})
+        self._keep(tenant, picture)
+        return picture
+
+    async def _paint(
+        self,
+        tenant: str,
+        pointers: list[Pointer],
+        books: Mapping[str | None, Book],
+        templates: Book,
+        old: Mapping[str, InstancePicture],
+    ) -> list[InstancePicture]:
+        """Pictures of instances. Raises ForgottenError."""
+        controls = await self._controls(tenant, pointers, old)
+        definitions = await self._defined({c.key for found in controls.values() for c in found})
+        return [
+            _picture(pointer, controls.get(pointer.instance, []), definitions, books[pointer.instance], templates)
+            for pointer in pointers
+        ]
+
+    async def _controls(
+        self, tenant: str, pointers: list[Pointer], old: Mapping[str, InstancePicture]
+    ) -> dict[str, list[Control]]:
+        """Instance to its controls, from an old picture of the same evaluation where there is one."""
+        found, missing = {}, []
+        for pointer in pointers:
+            known = old.get(pointer.instance)
+            if pointer.evaluation is None:
+                continue
+            if known is not None and known.version.evaluation == pointer.evaluation:
+                found[pointer.instance] = [item.control for item in known.items]
+            else:
+                missing.append((pointer.instance, pointer.evaluation))
+        read = await self._repository.controls(tenant, missing) if missing else {}
+        if any(evaluation not in read for _, evaluation in missing):
+            raise ForgottenError
+        return found | {instance: read[evaluation] for instance, evaluation in missing}
+
+    async def _defined(self, keys: Iterable[str]) -> Mapping[str, ControlDefinition]:
+        wanted = set(keys)
+        missing = wanted - self._definitions.keys()
+        if missing:
+            self._definitions.update(await self._repository.definitions(missing))
+        found = {key: self._definitions[key] for key in wanted if key in self._definitions}
+        if len(found) < len(wanted):
+            raise UnavailableError("Control definitions are missing in the database; restart a projector to read them.")
+        while len(self._definitions) > max(MOST_DEFINITIONS, len(wanted)):
+            self._definitions.popitem(last=False)
+        return found
+
+    def _keep(self, tenant: str, picture: TenantPicture) -> None:
+        self._tenants[tenant] = picture
+        self._tenants.move_to_end(tenant)
+        size = sum(each.size for each in self._tenants.values())
+        while size > MOST_ITEMS and len(self._tenants) > 1:
+            gone, dropped = self._tenants.popitem(last=False)
+            size -= dropped.size
+            if not self._locks[gone].locked():
+                del self._locks[gone]
+
+
+def _version(pointer: Pointer, revisions: Mapping[str | None, int]) -> Version:
+    return Version(pointer.evaluation, revisions.get(pointer.instance, 0), revisions.get(None, 0))
+
+
+def _picture(
+    pointer: Pointer,
+    controls: list[Control],
+    definitions: Mapping[str, ControlDefinition],
+    book: Book,
+    templates: Book,
+) -> InstancePicture:
+    version = Version(pointer.evaluation, book.revision, templates.revision)
+    own: Mapping[str, Decision] = book.decisions
+    return paint(
+        pointer.instance,
+        pointer.product,
+        version,
+        pointer.evaluated_at,
+        controls,
+        definitions,
+        own,
+        templates.decisions,
+        pointer.reopened,
+    )
