@@ -52,6 +52,8 @@ def read_document(path: Path) -> Document:
     measure through aliases.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise DocumentError(f"{path}:1: not a file")
         if path.stat().st_size > MOST_BYTES:
             raise DocumentError(f"{path}:1: the file is larger than {MOST_BYTES >> 20} MB; divide it")
         text = path.read_text(encoding="utf-8")

@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
+LARGEST = 2**63 - 1
+
 
 class ParameterSchema(BaseModel):
     """The type and bounds of one parameter of a control."""
@@ -19,6 +21,8 @@ class ParameterSchema(BaseModel):
         """What is wrong with `value`, or None when it is allowed."""
         if not self._is_of_type(value):
             return f"expected {self.type}, got {value!r}"
+        if isinstance(value, int) and not -LARGEST <= value <= LARGEST:
+            return f"{value} needs more than 64 bits"
         if self.minimum is not None and isinstance(value, int) and value < self.minimum:
             return f"{value} is below the minimum of {self.minimum}"
         if self.maximum is not None and isinstance(value, int) and value > self.maximum:

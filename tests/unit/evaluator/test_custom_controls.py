@@ -115,6 +115,41 @@ def test_a_mistake_in_the_overrides_is_refused_with_its_line(
     assert message in str(caught.value)
 
 
+def test_shipped_controls_can_be_had_as_their_authors_wrote_them(folder: Path, custom: Path) -> None:
+    _copy(custom, "SF-ID-45", "ACME-01")
+    (custom / "overrides.yaml").write_text("parameters: {SF-ID-45: {max_idle_days: 30}}\ndisabled: [SF-ID-46]\n")
+    catalogue = load(folder, custom, with_overrides=False)
+    assert sorted(catalogue.controls) == ["ACME-01", *SHIPPED]
+    assert catalogue.digests["SF-ID-45"] == load(folder).digests["SF-ID-45"]
+
+
+def test_a_folder_that_cannot_be_listed_is_refused(folder: Path, custom: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (custom / "salesforce").mkdir()
+    listed = os.scandir
+
+    def refuse(place: Path) -> object:
+        if place == custom / "salesforce":
+            raise PermissionError(13, "Permission denied")
+        return listed(place)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(CatalogueError, match="salesforce: the folder cannot be read: Permission denied"):
+        load(folder, custom)
+
+
+def test_a_pipe_is_no_file(folder: Path, custom: Path) -> None:
+    os.mkfifo(custom / "ACME-01.yaml")
+    with pytest.raises(CatalogueError, match=r"ACME-01\.yaml:1: not a file"):
+        load(folder, custom)
+
+
+@pytest.mark.parametrize("title", ["''", '"\\e[31mred"'])
+def test_a_title_has_words_and_nothing_that_steers_a_terminal(folder: Path, custom: Path, title: str) -> None:
+    _copy(custom, "SF-ID-45", "ACME-01", title=("title: No dormant users", f"title: {title}"))
+    with pytest.raises(CatalogueError, match=r"ACME-01\.yaml:3: title: String should"):
+        load(folder, custom)
+
+
 def test_an_alias_belongs_to_one_control(folder: Path, custom: Path) -> None:
     path = _copy(custom, "SF-ID-45", "ACME-01", alias=("points: 4", "points: 4\naliases: [X-1]"))
     _copy(custom, "SF-ID-45", "ACME-02", alias=("points: 4", "points: 4\naliases: [X-1]"))

@@ -16,6 +16,7 @@ from plumbline_evaluator.judging.plan import build_plan
 
 CATALOGUE = load(Path(__file__).parents[3] / "controls")
 CONTROLS = sorted(CATALOGUE.controls.values(), key=lambda control: control.id)
+NOT_JUDGED = "1 of them could not be judged, and counts as exposed."
 SCRIPT_ACTIONS = ("5e44f9bf0a0a0a0a019a6440b2137767", "d92636b2975301008e00958e3b297567")
 
 
@@ -89,8 +90,7 @@ def test_a_property_is_explained_by_its_value(values: list[str], text: str) -> N
         ([True, True], "As expected: 2 of 2 {} comply ({})."),
         (
             [True, None],
-            "1 of 2 {} without a registered MFA method (first: ann1); {}. "  # noqa: ISC004 - one text
-            "1 of them could not be judged, because fields are missing, and counts as exposed.",
+            "1 of 2 {} without a registered MFA method (first: ann1); {}. " + NOT_JUDGED,
         ),
         ([], "This instance has no {}."),
     ],
@@ -191,6 +191,10 @@ def test_a_failure_names_the_value_that_was_observed(control: Control) -> None:
         values = [value for evidence in deciding for value in evidence.observed.values()]
         told = [value for value in values if not isinstance(value, list) and value != ""]
         assert [value for value in told if shown(value).strip() not in result.explanation] == []
+
+
+def test_a_name_that_would_steer_a_terminal_is_shown_harmless() -> None:
+    assert shown("\x1b[2J\r\nann\u202eevil") == "�[2J��ann�evil"
 
 
 @pytest.mark.parametrize("value", ["", []])

@@ -211,3 +211,36 @@ def test_a_field_may_be_called_as_a_type_of_the_language() -> None:
     rows = [{"id": "1", "type": "Data"}, {"id": "2", "type": "Other"}]
     result = judge(control(check), tenant_secrets=rows)
     assert (result.outcome, result.total) == (Outcome.PASS, 1)
+
+
+LOOP = f"[{', '.join(map(str, range(10)))}]"
+
+
+def _nested(depth: int) -> str:
+    """An expression whose loops stand inside one another."""
+    return f"{LOOP}.all(a{depth}, {_nested(depth - 1) if depth else f'a{depth} >= 0'})"
+
+
+def test_an_expression_that_the_engine_gives_up_makes_its_control_unknown_and_leaves_the_others_theirs() -> None:
+    endless = control({**ROWS, "pass": _nested(7)})
+    result = judge(endless, users=users(1, 1))
+    assert (result.outcome, result.reason) == (Outcome.UNKNOWN, UnknownReason.MISSING_FIELD)
+    beside = endless.model_copy(update={"id": "X-2", "check": control(ROWS).check})
+    evaluation = Evaluation(build_plan(Product.SALESFORCE, [endless, beside]), {"X-1": "", "X-2": ""}, {})
+    evaluation.take("users", users(1, 1))
+    summary = DatasetSummary(name="users", kind="rows", state=DatasetState.OK, source="User")
+    found = {r.control_id: r.outcome for r in evaluation.conclude([summary]) if isinstance(r, ControlResult)}
+    assert found == {"X-1": Outcome.UNKNOWN, "X-2": Outcome.PARTIAL}
+
+
+def test_a_document_whose_expression_the_engine_gives_up_says_so() -> None:
+    check = {"kind": "document", "dataset": "session_settings", "pass": _nested(7), "expected": "nothing"}
+    result = judge(control(check), session_settings=[{"enable_clickjack_setup": True}])
+    assert (result.outcome, result.reason) == (Outcome.UNKNOWN, UnknownReason.EXPRESSION_ERROR)
+    assert "budget" in result.explanation
+
+
+def test_a_pattern_that_is_none_is_refused_at_load() -> None:
+    with pytest.raises(PlanError, match="is no regular expression"):
+        build_plan(Product.SALESFORCE, [control({**ROWS, "pass": "username.matches('(')"})])
+    assert build_plan(Product.SALESFORCE, [control({**ROWS, "pass": "username.matches('^a(b|c)\\\\.d$')"})])

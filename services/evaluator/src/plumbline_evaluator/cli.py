@@ -56,9 +56,9 @@ Custom = Annotated[
 Check = Annotated[bool, typer.Option("--check", help="Write nothing; fail when a file is not current")]
 
 
-def _load(folder: Path | None, custom: Path | None = None) -> Catalogue:
+def _load(folder: Path | None, custom: Path | None = None, *, with_overrides: bool = True) -> Catalogue:
     try:
-        return load(folder or default_folder(), custom)
+        return load(folder or default_folder(), custom, with_overrides=with_overrides)
     except CatalogueError as error:
         count = len(error.problems)
         raise _fail(f"{error}\n{count} problem{'s' if count > 1 else ''} in the catalogue") from error
@@ -108,6 +108,8 @@ def lint(
     custom: Custom = None,
 ) -> None:
     """Check format, types and references of every control; a line `file:line: what is wrong` for each mistake."""
+    if folder is not None and not folder.is_dir():
+        raise _fail(f"{folder} is no folder; name a catalogue, or a folder of your own controls")
     if folder is not None and (folder / HEADER).is_file():
         controls = folder
     elif folder is not None:
@@ -121,7 +123,7 @@ def run_cases(
     ids: Annotated[list[str] | None, typer.Argument()] = None, controls: Controls = None, custom: Custom = None
 ) -> None:
     """Run the cases of all controls, or of those named."""
-    chosen = _chosen(_load(controls, custom), ids or [])
+    chosen = _chosen(_load(controls, custom, with_overrides=False), ids or [])
     failures = [failure for control in chosen for failure in casework.run_cases(control)]
     for failure in failures:
         typer.echo(f"{failure.control}: {failure.case}: {failure.message}", err=True)
@@ -136,7 +138,7 @@ def mutate(
 ) -> None:
     """Change every control in one place at a time; its cases must notice. Prints the changes that none noticed."""
     killed, survived = 0, 0
-    for control in _chosen(_load(controls, custom), ids or []):
+    for control in _chosen(_load(controls, custom, with_overrides=False), ids or []):
         verdicts = mutation.trial(control)
         killed, survived = killed + verdicts.killed, survived + len(verdicts.survivors)
         for change in verdicts.survivors:

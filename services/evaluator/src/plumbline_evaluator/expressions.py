@@ -25,6 +25,7 @@ _CEL_TYPES: dict[str, Any] = {
 }
 _STRINGS = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"")
 _PARAM = re.compile(r"(?<![\w.])params\s*\.\s*([A-Za-z_]\w*)")
+_PATTERN = re.compile(r"\.matches\(\s*('(?:\\.|[^'\\])*')\s*\)")
 _NAME = re.compile(r"(?<![\w.])[A-Za-z_]\w*(?![\w]*\s*\()")
 _NAMES_OF_CEL = frozenset(
     ("bool", "bytes", "double", "dyn", "int", "list", "map", "null_type", "string", "timestamp", "type", "uint")
@@ -53,12 +54,12 @@ class Expression:
 
     def holds(self, activation: Any) -> bool | None:  # noqa: ANN401 - CEL's own object
         """True or False, or None when the expression cannot be evaluated on this activation."""
-        value = self._compiled.eval(activation).value()
+        value = _value(self._compiled, activation)
         return value if value is True or value is False else None
 
     def why_not(self, activation: Any) -> str:  # noqa: ANN401
         """The engine's words for an evaluation that gave no answer."""
-        return str(self._compiled.eval(activation).value())
+        return str(_value(self._compiled, activation))
 
 
 Question = tuple[Expression, Expression | None]
@@ -68,6 +69,14 @@ BELONGS, COMPLIES = 1, 2
 ANSWER_BITS = 2
 _QUESTIONS_IN_ONE = 24
 """An integer of CEL has 64 bits."""
+
+
+def _value(compiled: Any, activation: Any) -> Any:  # noqa: ANN401 - CEL's own objects
+    """What an evaluation gives, or the engine's words where it gives up: it allows 10,000 steps of loops."""
+    try:
+        return compiled.eval(activation).value()
+    except RuntimeError as error:
+        return _first_line(error)
 
 
 class Questionnaire:
@@ -83,7 +92,7 @@ class Questionnaire:
         """All answers, or None when some question has none: then each must be asked alone."""
         found = 0
         for number, compiled in enumerate(self._compiled):
-            value = compiled.eval(activation).value()
+            value = _value(compiled, activation)
             if type(value) is not int:
                 return None
             found |= value << (number * _QUESTIONS_IN_ONE * ANSWER_BITS)
@@ -123,11 +132,21 @@ class Language:
             compiled = self._env.compile(rewritten)
         except RuntimeError as error:
             raise ExpressionError(f"`{text}`: {_first_line(error).replace(prefix, 'params.')}") from error
+        if pattern := self._bad_pattern(text):
+            raise ExpressionError(f"`{text}`: {pattern} is no regular expression (RE2)")
         if compiled.return_type().name() != "BOOL":
             raise ExpressionError(f"`{text}` is of type {compiled.return_type().name().lower()}, expected bool")
         without_params = _PARAM.sub(lambda match: " " * len(match.group()), bare)
         fields = frozenset(_NAME.findall(without_params)) & self._fields.keys()
         return Expression(text, frozenset(fields), named, {prefix + name: name for name in named}, rewritten, compiled)
+
+    def _bad_pattern(self, text: str) -> str | None:
+        """The first literal pattern that the engine cannot match with; it would say so of every row, and late."""
+        for pattern in _PATTERN.findall(text):
+            answer = _value(self._env.compile(f"''.matches({pattern})"), self._env.Activation({}))
+            if not isinstance(answer, bool):
+                return str(pattern)
+        return None
 
     def questionnaire(self, questions: Sequence[Question]) -> Questionnaire | None:
         """All questions in one, or None where the engine refuses expressions of that size."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -91,19 +92,20 @@ def control_digest(control: Control) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def load(folder: Path, custom: Path | None = None) -> Catalogue:
+def load(folder: Path, custom: Path | None = None, *, with_overrides: bool = True) -> Catalogue:
     """The catalogue in `folder`, compiled. Raises CatalogueError with every problem found.
 
     `custom` is a folder of an operator's own: its controls are added, or stand in the place of those with their id,
-    its frameworks are added, and its `overrides.yaml` sets defaults of parameters and leaves controls out.
+    its frameworks are added, and its `overrides.yaml` sets defaults of parameters and leaves controls out, unless the
+    controls are asked for as their authors wrote them, for which their cases hold.
     """
     header = _load_header(folder / HEADER)
-    problems = list(_strangers(folder, _why_not_shipped))
+    problems = [*_unreadable(folder), *_strangers(folder, _why_not_shipped)]
     frameworks = load_frameworks(folder / FRAMEWORKS, problems)
     sources = _sources(_control_files(folder), problems)
     overrides = None
     if custom is not None:
-        problems += _unusable(custom)
+        problems += _unusable(custom) or _unreadable(custom)
         problems += _strangers(custom, _why_not_custom)
         frameworks = frameworks.with_those_of(load_frameworks(custom / FRAMEWORKS, problems))
         sources |= _sources([*_control_files(custom), *_flat_files(custom)], problems)
@@ -112,7 +114,7 @@ def load(folder: Path, custom: Path | None = None) -> Catalogue:
     if not sources and not problems:
         problems.append(f"{folder}: no control in it; expected <product>/<ID>.yaml")
     controls = {name: source.control for name, source in sorted(sources.items())}
-    if overrides:
+    if overrides and with_overrides:
         controls = overrides.applied_to(controls, problems)
     plans = _plans(controls, sources, problems)
     if problems:
@@ -121,9 +123,24 @@ def load(folder: Path, custom: Path | None = None) -> Catalogue:
     return Catalogue(header.version, header.generation, controls, digests, plans, frameworks.known)
 
 
-def _unusable(custom: Path) -> Iterator[str]:
-    if not custom.is_dir():
-        yield f"{custom}: the folder of custom controls is not there; mount it, or unset PLUMBLINE_CUSTOM_CONTROLS"
+def _unusable(custom: Path) -> list[str]:
+    if custom.is_dir():
+        return []
+    return [f"{custom}: the folder of custom controls is not there; mount it, or name another one"]
+
+
+def _unreadable(folder: Path) -> list[str]:
+    """Folders that cannot be listed: what is in them is not known, and must not count as gone."""
+    problems = []
+    for each in (folder, *(folder / name for name in (*Product, FRAMEWORKS))):
+        try:
+            with os.scandir(each):
+                pass
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            problems.append(f"{each}: the folder cannot be read: {error.strerror}")
+    return problems
 
 
 def _control_files(folder: Path) -> list[Path]:

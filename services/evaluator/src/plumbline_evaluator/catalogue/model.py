@@ -252,7 +252,7 @@ class Control(Spec):
     version: int = Field(ge=1)
     status: Literal["active", "manual", "retired"] = "active"
     manual_reason: str | None = None
-    title: str = Field(max_length=120)
+    title: str = Field(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f]+$")
     product: Product
     category: Category
     severity: Severity

@@ -41,7 +41,13 @@ def shown(value: JsonValue) -> str:
         text = ", ".join(map(shown, value))
     else:
         text = str(value).lower() if isinstance(value, bool) else str(value)
-    return (text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…") or "(empty)"
+    cut = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
+    return "".join(map(_printable, cut)) or "(empty)"
+
+
+def _printable(character: str) -> str:
+    """The character, unless it would steer a terminal or the direction of writing."""
+    return character if character.isprintable() else "�"
 
 
 def _pairs(values: Mapping[str, JsonValue], separator: str) -> str:
@@ -65,6 +71,11 @@ def unreadable(schema: DatasetSchema, summary: DatasetSummary) -> Verdict:
 def _grant(error: DatasetError | None) -> str:
     """What to grant; nothing where the collector named nothing, because what is named there would not help."""
     return f" Grant {error.permission}: {error.remedy}." if error and error.permission and error.remedy else ""
+
+
+def granting(summary: DatasetSummary) -> str:
+    """What to grant so that a dataset is read whole, as a sentence behind another one; empty if that is not known."""
+    return _grant(summary.error)
 
 
 def missing_field(schema: DatasetSchema, missing: MissingField) -> Verdict:
@@ -128,10 +139,10 @@ class Judge(ABC):
         expressions = [self.leaf.passes, self.leaf.where, *(band for band, _ in self.leaf.partial)]
         return frozenset().union(*(expression.fields for expression in expressions if expression))
 
-    def _truncated(self, name: str) -> Verdict:
+    def _truncated(self, name: str, summary: DatasetSummary) -> Verdict:
         """UNKNOWN, because `name` may be among the rows that could not be read."""
-        source = self.leaf.dataset.source
-        text = f"{source} was read in part only, without {name}; whether that is absent cannot be decided."
+        source, grant = self.leaf.dataset.source, granting(summary)
+        text = f"{source} was read in part only, without {name}; whether that is absent cannot be decided.{grant}"
         return Verdict(Outcome.UNKNOWN, text, reason=UnknownReason.TRUNCATED)
 
     def _values(self, *expressions: Expression | None) -> dict[str, JsonValue]:
@@ -205,7 +216,7 @@ class SingleJudge(Judge):
         assert isinstance(check, DocumentCheck | RowCheck)
         if self._row is None:
             return (
-                self._truncated(self._name())
+                self._truncated(self._name(), summary)
                 if summary.state is DatasetState.TRUNCATED
                 else _absent(check.absent, f"found no {self._what()}", self.expected)
             )
@@ -215,7 +226,9 @@ class SingleJudge(Judge):
 
     def _partly_read(self) -> Verdict:
         """A document sums up what was read: a part of it proves nothing."""
-        text = f"{self.leaf.dataset.source} was read in part only; {self._found()} may not be all."
+        seen = _pairs(self._evidence(), "; ")
+        found = f"; what was found may not be all: {seen}" if seen else ""
+        text = f"{self.leaf.dataset.source} was read in part only{found}."
         return Verdict(Outcome.UNKNOWN, text, reason=UnknownReason.TRUNCATED)
 
     def _worst(self) -> Verdict:
@@ -288,7 +301,11 @@ class PropertyJudge(Judge):
             return Verdict(Outcome.UNKNOWN, text, reason=UnknownReason.MISSING_FIELD)
         present = [text for text in texts if text or check.type != "int"]
         if not present:
-            return self._truncated(check.property) if summary.state is DatasetState.TRUNCATED else self._judge_absent()
+            return (
+                self._truncated(check.property, summary)
+                if summary.state is DatasetState.TRUNCATED
+                else self._judge_absent()
+            )
         verdicts = [self._judge_text(text, self._found(text)) for text in dict.fromkeys(present)]
         worst = min(verdicts, key=lambda verdict: (verdict.share, verdict.outcome is Outcome.UNKNOWN))
         if len(verdicts) == 1:

@@ -10,7 +10,7 @@ from plumbline_contracts.events import DatasetState, DatasetSummary, ExposedEnti
 from plumbline_contracts.ids import EntityDigest
 
 from plumbline_evaluator.catalogue.model import Bound, CountCheck, RowsCheck
-from plumbline_evaluator.judging.judges import Judge, Params, shown
+from plumbline_evaluator.judging.judges import Judge, Params, granting, shown
 from plumbline_evaluator.judging.plan import Leaf
 from plumbline_evaluator.judging.verdicts import Verdict, decided, explained, sentence
 
@@ -80,7 +80,10 @@ class PopulationJudge(Judge):
         """What the members of the population are called, in the plural."""
 
     def _none_judged(self, counted: Verdict) -> Verdict:
-        text = f"None of {self.total} {self.population} in {self._schema.source} could be judged: fields are missing."
+        text = (
+            f"None of {self.total} {self.population} in {self._schema.source} could be judged: "
+            "fields are missing, or hold what the check cannot take."
+        )
         return replace(counted, outcome=Outcome.UNKNOWN, explanation=text, reason=UnknownReason.MISSING_FIELD)
 
 
@@ -128,6 +131,7 @@ class RowsJudge(PopulationJudge):
         if summary.state is DatasetState.TRUNCATED and (self.compliant or not self.total):
             seen = f"{self.compliant} of {self.total} {self.population} comply"
             text = f"{self._schema.source} was read in part only; of what was read, {seen}; {self._wanted()}."
+            text += granting(summary)
             return replace(counted, explanation=text, reason=UnknownReason.TRUNCATED)
         if not self.total:
             return self._nobody()
@@ -150,7 +154,7 @@ class RowsJudge(PopulationJudge):
 
     def _about_unjudged(self) -> str:
         counts = "counts" if self.unjudged == 1 else "count"
-        return f"{self.unjudged} of them could not be judged, because fields are missing, and {counts} as exposed."
+        return f"{self.unjudged} of them could not be judged, and {counts} as exposed."
 
     def _nobody(self) -> Verdict:
         absent = self._check.absent
@@ -217,7 +221,7 @@ class CountJudge(PopulationJudge):
         counted = Verdict(Outcome.UNKNOWN, "", total=self.total)
         if summary.state is DatasetState.TRUNCATED and self._reachable(self.total) != {self._share(self.total)}:
             seen = f"of what was read, {self._found()}; expected: {self.expected}"
-            text = f"{self._schema.source} was read in part only; {seen}."
+            text = f"{self._schema.source} was read in part only; {seen}.{granting(summary)}"
             return replace(counted, explanation=text, reason=UnknownReason.TRUNCATED)
         if self.total and self.unjudged == self.total:
             return self._none_judged(counted)
