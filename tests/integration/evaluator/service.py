@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.structs import ConsumerRecord
 from plumbline_contracts import envelope, ids
+from plumbline_contracts.datasets import datasets
 from plumbline_contracts.events import (
     ChunkRange,
     ControlDefinition,
@@ -21,6 +22,7 @@ from plumbline_contracts.events import (
     DatasetChunk,
     DatasetSummary,
     Event,
+    Product,
     Row,
     SnapshotCompleted,
 )
@@ -35,9 +37,15 @@ EventT = TypeVar("EventT", bound=Event)
 Record = tuple[bytes | None, bytes | None, envelope.Headers]
 
 
+_NOTHING: dict[str, Any] = {"bool": False, "int": 0, "double": 0.0, "string": "", "timestamp": "", "string_list": []}
+HARMLESS = {name: _NOTHING[field.type] for name, field in datasets(Product.SALESFORCE)["users"].fields.items()}
+"""A user who may do nothing, in every field that there is."""
+
+
 def user(number: int, **fields: Any) -> Row:
     """A Salesforce user who complies with every control of users, unless `fields` say otherwise."""
     base = {
+        **HARMLESS,
         "id": f"005{number:012d}AAA",
         "username": f"user{number}@example.com",
         "is_standard": True,

@@ -19,7 +19,7 @@ from plumbline_contracts.events import (
 from pydantic import JsonValue
 
 from plumbline_evaluator.catalogue.model import Control, PropertyCheck, RowCheck
-from plumbline_evaluator.expressions import ANSWER_BITS, BELONGS, COMPLIES, Expression, Questionnaire
+from plumbline_evaluator.expressions import ANSWER_BITS, BELONGS, COMPLIES, Expression, Language, Questionnaire
 from plumbline_evaluator.judging.gates import GateJudge, barred
 from plumbline_evaluator.judging.judges import Judge, PropertyJudge, SingleJudge
 from plumbline_evaluator.judging.plan import RELEASE, CompiledControl, Leaf, ProductPlan
@@ -238,6 +238,7 @@ class _Population:
                 self._params |= {variable: judge.params[name] for variable, name in expression.variables.items()}
         fields = {field for judge in judges for field in judge.named_fields}
         self._reader = FieldReader(judges[0].leaf.dataset, fields)
+        self._without: dict[frozenset[str], _Remaining | None] = {}
 
     def take(self, rows: Iterable[Row]) -> int:
         """Judge rows; how many judgements of rows that made."""
@@ -246,12 +247,22 @@ class _Population:
             data = dict(self._params)
             unusable = self._reader.read(row, data)
             activation = self._language.activation(data)
+            remaining = self._remaining(unusable) if unusable else None
+            if remaining is not None and remaining.take(row, activation):
+                continue
             answers = self._questionnaire.answers(activation) if self._questionnaire and unusable is None else None
             if answers is None:
                 self._take_one_by_one(row, activation, unusable or ())
             else:
                 self._take_answered(row, answers)
         return count * len(self._judges)
+
+    def _remaining(self, unusable: Sequence[str]) -> "_Remaining | None":
+        """What can be asked of rows without these fields; a column that is withheld lacks in every row alike."""
+        lacking = frozenset(unusable)
+        if lacking not in self._without and len(self._without) < MOST_GAPS:
+            self._without[lacking] = _remaining(self._judges, self._language, lacking)
+        return self._without.get(lacking)
 
     def _take_answered(self, row: Row, answers: int) -> None:
         for judge in self._judges:
@@ -267,6 +278,47 @@ class _Population:
                 judge.take_undecided(row)
             elif belongs:
                 judge.take(row, complies=_answer(judge.leaf.passes, activation, unusable))
+
+
+MOST_GAPS = 32
+"""For so many sets of fields that lack together, the questions that remain are compiled into one."""
+
+
+@dataclass(frozen=True)
+class _Remaining:
+    """The judges of rows that lack certain fields: those that cannot tell whether a row belongs, and the others."""
+
+    undecided: Sequence[PopulationJudge]
+    asked: Sequence[tuple[PopulationJudge, bool]]
+    questionnaire: Questionnaire
+
+    def take(self, row: Row, activation: Any) -> bool:  # noqa: ANN401 - CEL's own object
+        """Judge a row; False, and nothing done, when some question has no answer."""
+        answers = self.questionnaire.answers(activation)
+        if answers is None:
+            return False
+        for judge in self.undecided:
+            judge.take_undecided(row)
+        for judge, tells in self.asked:
+            if answers & BELONGS:
+                judge.take(row, complies=bool(answers & COMPLIES) if tells else None)
+            answers >>= ANSWER_BITS
+        return True
+
+
+def _remaining(judges: Sequence[PopulationJudge], language: Language, lacking: frozenset[str]) -> _Remaining | None:
+    undecided, asked, questions = [], [], []
+    for judge in judges:
+        where, passes = judge.leaf.where, judge.leaf.passes
+        assert where is not None
+        if not where.fields.isdisjoint(lacking):
+            undecided.append(judge)
+            continue
+        tells = passes is not None and passes.fields.isdisjoint(lacking)
+        asked.append((judge, tells))
+        questions.append((where, passes if tells else None))
+    questionnaire = language.questionnaire(questions) if questions else None
+    return _Remaining(undecided, asked, questionnaire) if questionnaire else None
 
 
 def _expressions(judge: PopulationJudge) -> list[Expression]:
