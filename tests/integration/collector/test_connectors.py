@@ -17,6 +17,8 @@ from plumbline_collector.connectors.ports import CollectionReport
 from plumbline_collector.errors import BudgetExhaustedError, CollectorError, CredentialsError
 from plumbline_contracts.datasets import datasets
 from plumbline_contracts.events import ApiBudget, DatasetState, Product
+from plumbline_evaluator.catalogue.loading import load
+from plumbline_evaluator.catalogue.location import default_folder
 from plumbline_simulators.salesforce.org import Org
 from plumbline_simulators.servicenow.instance import Instance
 
@@ -260,6 +262,7 @@ def test_snapshot_and_evaluate_work_offline(tmp_path: Path, secret: Path) -> Non
     assert judged.returncode == 0, judged.stderr
     assert "Secure Score" in judged.stdout
     outcomes = [json.loads(line)["outcome"] for line in results.read_text().splitlines()]
+    assert len(outcomes) == len(load(default_folder()).plans[Product.SERVICENOW].controls)
     assert outcomes.count("UNKNOWN") < len(outcomes) / 5
     assert {"PASS", "PARTIAL", "FAIL"} <= set(outcomes)
 

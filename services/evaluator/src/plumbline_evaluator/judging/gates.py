@@ -2,22 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 
-from plumbline_contracts.datasets import DatasetSchema
 from plumbline_contracts.events import DatasetState, DatasetSummary, Outcome, Row, UnknownReason
 from pydantic import JsonValue
 
-from plumbline_evaluator.catalogue.model import AppliesWhen
-from plumbline_evaluator.judging.judges import unreadable
+from plumbline_evaluator.judging.judges import is_selected, unreadable
 from plumbline_evaluator.judging.plan import Gate
 from plumbline_evaluator.judging.presence import FieldReader
 from plumbline_evaluator.judging.verdicts import Verdict
-
-
-def is_selected(selection: AppliesWhen, schema: DatasetSchema, row: Row) -> bool:
-    """Whether a row is the one that a condition is about; a document always is."""
-    if selection.key is not None:
-        return schema.entity is not None and row.get(schema.entity.id) == selection.key
-    return all(row.get(field) == value for field, value in selection.match.items())
 
 
 def barred(verdicts: Iterable[Verdict | None]) -> Verdict | None:

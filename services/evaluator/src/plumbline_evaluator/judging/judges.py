@@ -18,7 +18,7 @@ from plumbline_contracts.events import (
 )
 from pydantic import JsonValue
 
-from plumbline_evaluator.catalogue.model import DocumentCheck, PropertyCheck, RowCheck
+from plumbline_evaluator.catalogue.model import AppliesWhen, DocumentCheck, PropertyCheck, RowCheck
 from plumbline_evaluator.expressions import Expression
 from plumbline_evaluator.judging.plan import RANK, Leaf
 from plumbline_evaluator.judging.presence import FieldReader
@@ -164,6 +164,13 @@ def _absent(outcome: Outcome, found: str, expected: str) -> Verdict:
     return Verdict(outcome, explained(share, found, expected), share=share)
 
 
+def is_selected(selection: RowCheck | AppliesWhen, schema: DatasetSchema, row: Row) -> bool:
+    """Whether a row is the one that a check or a condition is about; a document always is."""
+    if selection.key is not None:
+        return schema.entity is not None and row.get(schema.entity.id) == selection.key
+    return all(row.get(field) == value for field, value in selection.match.items())
+
+
 class SingleJudge(Judge):
     """Judges one row: a document, or the row that a key selects. Of several that differ, the worst decides."""
 
@@ -175,18 +182,12 @@ class SingleJudge(Judge):
     def take(self, row: Row) -> None:
         """Take a row of the dataset; what is selected is kept, each row once."""
         check = self.leaf.check
-        if isinstance(check, RowCheck) and not self._is_selected(check, row):
+        if isinstance(check, RowCheck) and not is_selected(check, self.leaf.dataset, row):
             return
         if self._row is None:
             self._row = row
         elif row != self._row and row not in self._others and len(self._others) < MOST_TWINS:
             self._others.append(row)
-
-    def _is_selected(self, check: RowCheck, row: Row) -> bool:
-        entity = self.leaf.dataset.entity
-        if check.key is not None:
-            return entity is not None and row.get(entity.id) == check.key
-        return all(row.get(field) == value for field, value in check.match.items())
 
     def _evidence(self) -> Mapping[str, JsonValue]:
         if self._row is None:
