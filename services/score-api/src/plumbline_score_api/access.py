@@ -22,6 +22,11 @@ async def caller(request: Request) -> Caller:
     return found
 
 
+async def streamed(request: Request) -> None:
+    """A dependency of routes whose answer is sent as it arises: it is not held in memory, and has no ETag."""
+    request.state.is_streamed = True
+
+
 @dataclass(frozen=True)
 class Requires:
     """A dependency: the caller, who must hold one of the roles. A test finds it on every route."""

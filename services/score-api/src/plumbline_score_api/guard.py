@@ -99,13 +99,18 @@ def _admission(authenticate: Authenticate, limits: Limits) -> Admit:
 
 
 async def _conditional(request: Request, call_next: RequestResponseEndpoint) -> Response:
-    """Answer HEAD as GET without the body, and a good GET with its or an ETag, or 304 when the caller has it."""
+    """Answer HEAD as GET without the body, and a good GET with its or an ETag, or 304 when the caller has it.
+
+    What a route streams (`access.streamed`) passes as it comes, without an ETag.
+    """
     method = request.method
     if method not in ("GET", "HEAD"):
         return await call_next(request)
     request.scope["method"] = "GET"
     streamed = await call_next(request)
     request.scope["method"] = method
+    if getattr(request.state, "is_streamed", False):
+        return streamed if method == "GET" else Response(None, streamed.status_code, dict(streamed.headers))
     chunks = cast("AsyncIterator[bytes]", cast("StreamingResponse", streamed).body_iterator)
     body = b"".join([chunk async for chunk in chunks])
     response = Response(body, streamed.status_code, dict(streamed.headers))
