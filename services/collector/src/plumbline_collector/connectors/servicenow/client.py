@@ -5,7 +5,8 @@ Sources: Table API, inbound REST API rate limiting, OAuth inbound.
 
 import base64
 import re
-from typing import ClassVar
+from itertools import chain
+from typing import Any, ClassVar
 
 from plumbline_contracts.events import DatasetState
 
@@ -85,7 +86,10 @@ class ServiceNowClient(SaasClient):
     async def page(
         self, table: str, query: str, fields: str, size: int, offset: int
     ) -> tuple[list[TableRow], int | None]:
-        """One page and the total that the instance reports, before access rules."""
+        """One page, of whose rows every cell is text, and the total that the instance reports, before access rules.
+
+        A cell that is no text is left out, as one that is hidden.
+        """
         params = {
             "sysparm_query": query,
             "sysparm_fields": fields,
@@ -104,7 +108,15 @@ class ServiceNowClient(SaasClient):
             raise ReadError(DatasetState.ERROR, "cancelled", message, can_halve=True)
         if not isinstance(result, list):
             raise ReadError(DatasetState.ERROR, "broken_answer", "the answer holds no rows", can_halve=True)
-        if not all(isinstance(row, dict) for row in result):
+        if not set(map(type, result)) <= {dict}:
             raise ReadError(DatasetState.ERROR, "broken_answer", "the answer holds something that is no row")
         total = answer.headers.get("x-total-count", "")
-        return result, int(total) if total.isascii() and total.isdigit() else None
+        return _of_text(result), int(total) if total.isascii() and total.isdigit() else None
+
+
+def _of_text(rows: list[dict[str, Any]]) -> list[TableRow]:
+    """The rows without cells that are no text: the Table API sends none when it is asked for plain values."""
+    kinds = set(map(type, chain.from_iterable(map(dict.values, rows))))
+    if kinds <= {str}:
+        return rows
+    return [{name: cell for name, cell in row.items() if isinstance(cell, str)} for row in rows]

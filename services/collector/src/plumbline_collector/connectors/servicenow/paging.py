@@ -3,7 +3,7 @@
 import math
 from collections.abc import AsyncIterator
 from enum import Enum
-from typing import Any, Protocol
+from typing import Protocol
 
 from plumbline_contracts.events import DatasetState
 
@@ -18,7 +18,7 @@ MOST_ASKED, SPARE_ROWS = 3, 10 * PAGE_ROWS
 MOST_HIDDEN = 5 * PAGE_ROWS
 """How many rows may be hidden, if they are more than those that are shown, before the rest is not asked for."""
 
-TableRow = dict[str, Any]
+TableRow = dict[str, str]
 
 
 class PageSource(Protocol):
@@ -171,7 +171,7 @@ class TableRows:
 
     def _fresh(self, rows: list[TableRow]) -> list[TableRow]:
         """The rows that were not seen before."""
-        identities = [_sys_id(row) for row in rows]
+        identities = _identities(rows)
         if self._paging is _Paging.BY_KEY and not self._last and identities != sorted(identities):
             self._paging = _Paging.UNORDERED
         if self._paging is _Paging.UNORDERED:
@@ -199,9 +199,9 @@ class TableRows:
             self._last = str(fresh[-1]["sys_id"]) if fresh else self._last
 
 
-def _sys_id(row: TableRow) -> str:
-    """The record id, comparable as the database compares it. Raises ReadError when the row carries none."""
-    found = row.get("sys_id")
-    if not isinstance(found, str) or not found:
+def _identities(rows: list[TableRow]) -> list[str]:
+    """The record ids, comparable as the database compares them. Raises ReadError when a row carries none."""
+    found = [row.get("sys_id", "").lower() for row in rows]
+    if "" in found:
         raise ReadError(DatasetState.DENIED, "no_sys_id", "a row comes without its sys_id, which is hidden")
-    return found.lower()
+    return found

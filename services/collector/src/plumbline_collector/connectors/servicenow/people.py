@@ -5,7 +5,7 @@ Sources: sys_user, sys_user_has_role, user_multifactor_auth, sys_user_basic_auth
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from plumbline_contracts.events import Row
@@ -16,12 +16,15 @@ from plumbline_collector.connectors.servicenow.values import (
     days_since,
     filled,
     flag,
+    is_filled,
     items,
+    meant,
     moment,
     number,
     present,
     text,
     timestamp,
+    whole,
 )
 
 PRIVILEGED_ROLES = ("admin", "security_admin", "user_admin", "oauth_admin", "impersonator", "web_service_admin")
@@ -31,7 +34,7 @@ ELEVATED_FIELDS = ["elevated_roles", "holds_elevated_role"]
 MFA_FIELDS = ["has_mfa_method"]
 EXCEPTION_FIELDS = ["has_basic_auth_exception", "is_machine_account"]
 MOST_REMEMBERED = 4096
-"""How many sets of roles are remembered with the fields that follow from them; an instance has far fewer."""
+"""How many kinds of users are remembered with the fields that follow from it; most users are like many others."""
 DEMO_ACCOUNTS = ("abel.tuter", "beth.anglin", "david.loo", "fred.luddy", "itil", "employee")
 BUILT_IN_ACCOUNTS = ("admin", "guest", "soap.guest", *DEMO_ACCOUNTS)
 
@@ -44,7 +47,7 @@ class KnownOfUsers:
         self.role_names = tuple(
             dict.fromkeys((*PRIVILEGED_ROLES, BASIC_AUTH_ROLE, MID_SERVER_ROLE, *self.elevated_roles))
         )
-        self._fields: dict[int, Row] = {}
+        self.signs = lru_cache(MOST_REMEMBERED)(self._signs_of)
         self._bits = {role: 1 << position for position, role in enumerate(self.role_names)}
         self.roles: dict[Key, int] | None = {}
         self.factors: set[Key] | None = set()
@@ -89,20 +92,9 @@ class KnownOfUsers:
         """The roles of a mask, of those that are asked for."""
         return [role for role in among if mask & self._bits[role]]
 
-    def fields_of_roles(self, user: Key) -> Row:
-        """What a row of `users` says of the user's roles; empty when roles could not be read.
-
-        Users with the same roles share it: nobody may change it.
-        """
-        if self.roles is None:
-            return {}
-        mask = self.roles.get(user, 0)
-        found = self._fields.get(mask)
-        if found is None:
-            found = self._fields_of(mask)
-            if len(self._fields) < MOST_REMEMBERED:
-                self._fields[mask] = found
-        return found
+    def _signs_of(self, mask: int | None, *signs: Any) -> Row:  # noqa: ANN401 - as `_signs` has them
+        """What the roles and everything else say of a user. Users who are alike share it: nobody may change it."""
+        return _signs(*signs) | ({} if mask is None else self._fields_of(mask))
 
     def _fields_of(self, mask: int) -> Row:
         held, elevated = self.held(mask, PRIVILEGED_ROLES), self.held(mask, self.elevated_roles)
@@ -142,51 +134,54 @@ def _any(*signs: bool | None) -> bool | None:
     return None if None in signs else False
 
 
-def user(row: Mapping[str, Any], known: KnownOfUsers, started_at: datetime) -> Row:
+ACCOUNT_COLUMNS = ("sys_id", "user_name", "locked_out", "last_login_time", "sys_created_on")
+SIGN_COLUMNS = (
+    "enable_multifactor_authn",
+    "password_needs_reset",
+    "failed_attempts",
+    "web_service_access_only",
+    "internal_integration_user",
+    "identity_type",
+)
+BINDING_COLUMNS = ("sso_source", "source", "federated_id")
+
+
+def user(row: Mapping[str, str], known: KnownOfUsers, started_at: datetime) -> Row:
     """A row of `users`, with everything that is known of its subject. Ages are whole days at `started_at`."""
-    identity = key(text(row, "sys_id") or "")
-    kind = text(row, "identity_type")
-    is_machine = kind is not None and kind.strip().lower() == "machine"
-    excepted = None if known.exceptions is None else identity in known.exceptions
-    return present(
-        {
-            **_account(row, started_at),
-            "is_sso_bound": _is_filled(row, "sso_source"),
-            "is_directory_bound": _is_filled(row, "source"),
-            "has_federated_id": _is_filled(row, "federated_id"),
-            "requires_mfa": flag(row, "enable_multifactor_authn"),
-            "needs_password_reset": flag(row, "password_needs_reset"),
-            "failed_attempts": 0 if text(row, "failed_attempts") == "" else number(row, "failed_attempts"),
-            "has_mfa_method": None if known.factors is None else identity in known.factors,
-            "identity_type": kind,
-            **_machine(
-                flag(row, "web_service_access_only"), flag(row, "internal_integration_user"), is_machine, excepted
-            ),
-            **known.fields_of_roles(identity),
-        }
+    cell = row.get
+    identity = key(cell("sys_id", ""))
+    found = _account(row, started_at)
+    found.update(
+        known.signs(
+            None if known.roles is None else known.roles.get(identity, 0),
+            None if known.factors is None else identity in known.factors,
+            None if known.exceptions is None else identity in known.exceptions,
+            *map(is_filled, map(cell, BINDING_COLUMNS)),
+            *map(cell, SIGN_COLUMNS),
+        )
     )
+    return found
 
 
-def _is_filled(row: Mapping[str, Any], column: str) -> bool | None:
-    """Whether the cell holds anything; None when the column is withheld."""
-    value = row.get(column)
-    if isinstance(value, str):
-        return bool(value.strip())
-    return False if column in row else None
-
-
-def _account(row: Mapping[str, Any], started_at: datetime) -> Row:
-    said, created = text(row, "last_login_time"), days_since(row, "sys_created_on", started_at)
-    last = moment(said)
+def _account(row: Mapping[str, str], started_at: datetime) -> Row:
+    """What rows of accounts have in common, as far as it is known."""
+    sys_id, name, locked, said, created = map(row.get, ACCOUNT_COLUMNS)
+    age, last = days_between(moment(created), started_at), moment(said)
     has_logged_in = _has_logged_in(said, last)
-    return {
-        "sys_id": text(row, "sys_id"),
-        "user_name": text(row, "user_name"),
-        "is_locked_out": flag(row, "locked_out"),
+    found: Row = {
+        "sys_id": sys_id,
+        "user_name": name,
+        "is_locked_out": meant(locked),
         "has_logged_in": has_logged_in,
-        "age_days": created,
-        "idle_days": None if has_logged_in is None else (days_between(last, started_at) if has_logged_in else created),
+        "age_days": age,
+        "idle_days": days_between(last, started_at) if has_logged_in else _never_used(has_logged_in, age),
     }
+    return present(found) if None in found.values() else found
+
+
+def _never_used(has_logged_in: bool | None, age_days: int | None) -> int | None:
+    """An account without a login is idle since it was made."""
+    return age_days if has_logged_in is False else None
 
 
 def _has_logged_in(said: str | None, last: datetime | None) -> bool | None:
@@ -196,16 +191,39 @@ def _has_logged_in(said: str | None, last: datetime | None) -> bool | None:
     return True if last else None
 
 
-@cache
-def _machine(web_only: bool | None, internal: bool | None, is_machine: bool, excepted: bool | None) -> Row:
-    """What tells machines from people. Shared between users who are alike: nobody may change it."""
-    return {
-        "is_web_service_only": web_only,
-        "is_internal_integration": internal,
-        "has_basic_auth_exception": excepted,
-        "is_integration": _any(web_only, internal, is_machine),
-        "is_machine_account": _any(internal, is_machine, excepted),
-    }
+def _signs(
+    has_factor: bool | None,
+    is_excepted: bool | None,
+    has_sso: bool | None,
+    has_directory: bool | None,
+    has_federation: bool | None,
+    requires_mfa: str | None,
+    needs_reset: str | None,
+    attempts: str | None,
+    web_only: str | None,
+    internal: str | None,
+    kind: str | None,
+) -> Row:
+    """What says how a user logs in, and what tells machines from people."""
+    is_web_only, is_internal = meant(web_only), meant(internal)
+    is_machine = kind is not None and kind.strip().lower() == "machine"
+    return present(
+        {
+            "is_sso_bound": has_sso,
+            "is_directory_bound": has_directory,
+            "has_federated_id": has_federation,
+            "requires_mfa": meant(requires_mfa),
+            "needs_password_reset": meant(needs_reset),
+            "failed_attempts": 0 if attempts == "" else whole(attempts),
+            "has_mfa_method": has_factor,
+            "identity_type": kind,
+            "is_web_service_only": is_web_only,
+            "is_internal_integration": is_internal,
+            "has_basic_auth_exception": is_excepted,
+            "is_integration": _any(is_web_only, is_internal, is_machine),
+            "is_machine_account": _any(is_internal, is_machine, is_excepted),
+        }
+    )
 
 
 def inactive_holders(known: KnownOfUsers) -> list[Row]:

@@ -58,8 +58,10 @@ async def users(run: Run) -> DatasetSummary:
         run.known.factors = None
 
     def make(row: Mapping[str, Any]) -> Row:
-        run.known.unmet.pop(str(row["sys_id"]).lower(), None)
-        return people.user(row, run.known, run.started_at)
+        found = people.user(row, run.known, run.started_at)
+        if found.get("is_privileged"):
+            run.known.unmet.pop(row["sys_id"].lower(), None)
+        return found
 
     return await run.table(
         "users",

@@ -12,6 +12,7 @@ have. What proves that there is none, cheapest first:
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import lru_cache, partial
 from typing import Any
 
 import structlog
@@ -32,6 +33,10 @@ IGNORED_PAGES = 20
 """How many pages more than those that fit are read when the instance leaves a condition out."""
 
 
+MOST_VERDICTS = 1024
+"""How many verdicts on a selection's rows are remembered."""
+
+
 class Emptiness:
     """What a collection learned of how much a total of 0 proves."""
 
@@ -49,6 +54,8 @@ class SelectedRows:
     def __init__(self, source: PageSource, selection: Selection, emptiness: Emptiness) -> None:
         self._source, self._selection, self._emptiness = source, selection, emptiness
         self._pages = TableRows(source, selection.table, selection.query, selection.fields)
+        self._columns = selection.conditions
+        self._verdict = lru_cache(MOST_VERDICTS)(partial(_verdict, selection))
         self._has_unclear, self._dropped = False, 0
         self.count = 0
         self.hidden: ReadError | None = None
@@ -81,7 +88,8 @@ class SelectedRows:
         self.hidden = self._pages.hidden or self._unclear()
 
     def _fits(self, row: TableRow) -> bool:
-        verdict = self._selection.fits(row)
+        """Whether the row is one to keep. Most rows say the same as others in the columns that conditions are about."""
+        verdict = self._verdict(*map(row.get, self._columns))
         self._has_unclear = self._has_unclear or verdict is None
         return verdict is not False
 
@@ -111,6 +119,11 @@ class SelectedRows:
             typed(use, rows)
         if self.hidden is not None:
             raise self.hidden
+
+
+def _verdict(selection: Selection, *cells: str | None) -> bool | None:
+    """Whether a row with these cells in the columns that conditions are about fits."""
+    return selection.fits(dict(zip(selection.conditions, cells, strict=True)))
 
 
 class _Proof:

@@ -3,15 +3,18 @@
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from plumbline_contracts.events import Row
 
 _LIST_SEPARATORS = re.compile(r"[,;\s]+")
-_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
+_MOMENT_LENGTH, _SEPARATORS = len("2026-03-12 08:11:02"), "-- ::"
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 LARGEST = 2**53
 """Beyond it a whole number is no value of a setting, and not every reader of JSON keeps it."""
+MOST_REMEMBERED = 1024
+"""How many texts are remembered with what they mean; most cells say one of a few things."""
 CLOCK_SKEW = timedelta(days=1)
 """How far ahead of ours the instance's clock may be."""
 
@@ -28,18 +31,30 @@ def filled(row: Mapping[str, Any], name: str) -> str | None:
     return value.strip() or None if isinstance(value, str) else None
 
 
+def is_filled(value: str | None) -> bool | None:
+    """Whether a cell holds anything but space; None when it is not there."""
+    return None if value is None else bool(value and value.strip())
+
+
 def flag(row: Mapping[str, Any], name: str) -> bool | None:
-    """`true` and `1`, `false` and `0`, in any case and with space around them; any other cell says nothing."""
-    value = row.get(name)
-    if not isinstance(value, str):
-        return None
-    found = _FLAGS.get(value)
-    return found if found is not None or not value else _FLAGS.get(value.strip().lower())
+    """The cell as `meant` reads it."""
+    return meant(text(row, name))
+
+
+@lru_cache(maxsize=MOST_REMEMBERED)
+def meant(value: str | None) -> bool | None:
+    """`true` and `1`, `false` and `0`, in any case and with space around them; any other text says nothing."""
+    return _FLAGS.get(value.strip().lower()) if value else None
 
 
 def number(row: Mapping[str, Any], name: str) -> int | None:
-    """A whole number; None when the cell is empty or holds none, or one that is too large to be meant."""
-    value = filled(row, name)
+    """The cell as `whole` reads it."""
+    return whole(text(row, name))
+
+
+@lru_cache(maxsize=MOST_REMEMBERED)
+def whole(value: str | None) -> int | None:
+    """A whole number; None when the text is empty or holds none, or one that is too large to be meant."""
     try:
         found = int(value) if value is not None else None
     except ValueError:
@@ -56,7 +71,7 @@ def items(row: Mapping[str, Any], name: str) -> list[str] | None:
 def moment(value: str | None) -> datetime | None:
     """A date of the Table API (`2026-03-12 08:11:02`, UTC); None when it is empty or no such date."""
     written = value.strip() if value else ""
-    if not _MOMENT.fullmatch(written):
+    if len(written) != _MOMENT_LENGTH or written[4::3] != _SEPARATORS:
         return None
     try:
         return datetime.fromisoformat(f"{written}+00:00")
@@ -83,7 +98,10 @@ def days_between(at: datetime | None, now: datetime) -> int | None:
     if at is None:
         return None
     since = now - at
-    return None if since < -CLOCK_SKEW else max(0, since.days)
+    days = since.days
+    if days >= 0:
+        return days
+    return None if since < -CLOCK_SKEW else 0
 
 
 def days_until(row: Mapping[str, Any], name: str, now: datetime) -> int | None:
