@@ -1,6 +1,6 @@
-"""Reads one ServiceNow instance: every dataset in turn, the rights to do so, and whether something changed."""
+"""Reads one ServiceNow instance: every dataset, the rights to do so, and whether something changed."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 from functools import partial
 
@@ -24,8 +24,7 @@ from plumbline_collector.connectors.servicenow.watch import Watch
 
 Reader = Callable[[Run], Awaitable[DatasetSummary]]
 
-_FIRST: tuple[Reader, ...] = (settings_reader.audited_tables,)
-_READERS: tuple[Reader, ...] = (
+_FIRST: tuple[Reader, ...] = (
     settings_reader.plugins,
     settings_reader.store_apps,
     settings_reader.script_actions,
@@ -34,12 +33,8 @@ _READERS: tuple[Reader, ...] = (
     people_reader.identity_providers,
     people_reader.elevated_roles,
     people_reader.basic_auth_exceptions,
-    people_reader.users,
-    people_reader.inactive_privileged_users,
-    people_reader.built_in_accounts,
-    people_reader.internal_external_users,
-    people_reader.role_containments,
-    people_reader.privileged_groups,
+)
+_BESIDE_USERS: tuple[Reader, ...] = (
     settings_reader.record_counts,
     access_reader.empty_acls,
     access_reader.public_acls,
@@ -60,7 +55,18 @@ _READERS: tuple[Reader, ...] = (
     integrations_reader.certificates,
     integrations_reader.mid_servers,
 )
-"""A reader is named as its dataset. What later ones need of earlier ones goes through `Run`."""
+_LAST: tuple[Reader, ...] = (
+    people_reader.inactive_privileged_users,
+    people_reader.built_in_accounts,
+    people_reader.internal_external_users,
+    people_reader.role_containments,
+    people_reader.privileged_groups,
+)
+"""A reader is named as its dataset. What later ones need of earlier ones goes through `Run`.
+
+The many pages of users are read beside other tables, whose turn begins with the first user: what is known of roles,
+and whether an empty table can be trusted, does not depend on which of them is faster.
+"""
 _COUNTED = frozenset({"internal_external_users"})
 """Datasets whose selections are counted first, so that their rows are no part of a check."""
 
@@ -78,11 +84,26 @@ class ServiceNowConnector:
         """Read every dataset. See `ports.Connector`."""
         await self._client.authenticate()
         run, reader = Run(self._client, sink, started_at), DatasetReader(self._client, SCHEMAS)
-        found = [await self._one(reader, run, read) for read in _FIRST]
+        audited = await self._one(reader, run, settings_reader.audited_tables)
         properties = await self._one(reader, run, settings_reader.system_properties)
-        found += [properties, await reader.one("instance", partial(_instance, run, properties))]
-        found += [await self._one(reader, run, read) for read in _READERS]
+        found = [audited, properties, await reader.one("instance", partial(_instance, run, properties))]
+        found += await self._all(reader, run, _FIRST)
+        found += await reader.together([partial(self._users, reader, run), partial(self._beside_users, reader, run)])
+        found += await self._all(reader, run, _LAST)
         return CollectionReport(found, audit.newest(run.changes), run.builds.get("glide.war"))
+
+    async def _users(self, reader: DatasetReader, run: Run) -> list[DatasetSummary]:
+        try:
+            return [await self._one(reader, run, people_reader.users)]
+        finally:
+            run.first_user.set()
+
+    async def _beside_users(self, reader: DatasetReader, run: Run) -> list[DatasetSummary]:
+        await run.first_user.wait()
+        return await self._all(reader, run, _BESIDE_USERS)
+
+    async def _all(self, reader: DatasetReader, run: Run, readers: Iterable[Reader]) -> list[DatasetSummary]:
+        return [await self._one(reader, run, read) for read in readers]
 
     @staticmethod
     async def _one(reader: DatasetReader, run: Run, read: Reader) -> DatasetSummary:

@@ -58,6 +58,7 @@ async def users(run: Run) -> DatasetSummary:
         run.known.factors = None
 
     def make(row: Mapping[str, Any]) -> Row:
+        run.first_user.set()
         found = people.user(row, run.known, run.started_at)
         if found.get("is_privileged"):
             run.known.unmet.pop(row["sys_id"].lower(), None)

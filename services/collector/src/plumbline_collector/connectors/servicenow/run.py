@@ -1,5 +1,6 @@
 """One collection under way: what all readers of datasets share, and how a table becomes a dataset."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -44,6 +45,8 @@ class Run:
     """The properties that were read, by sys_id: name, and whether the value is secret."""
     changes: list[AuditEntry] = field(default_factory=list)
     emptiness: Emptiness = field(default_factory=Emptiness)
+    first_user: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once a row of `users` was read, or none will be."""
 
     @property
     def build(self) -> Build | None:
