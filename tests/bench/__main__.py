@@ -11,10 +11,10 @@ from pathlib import Path
 
 from plumbline_contracts.events import Product
 
-from tests.bench import bare, core, latency, report, sizes, throughput
+from tests.bench import bare, core, latency, projecting, report, serving, sizes, throughput
 from tests.bench.figures import Section
 from tests.bench.orgs import simulated
-from tests.bench.topics import broker
+from tests.bench.topics import broker, fresh_topics
 
 CORE_USERS = 10_000
 SMALL, LARGE = 1_000, 100_000
@@ -46,6 +46,10 @@ def main() -> int:
                 sections.append(bare.measure(large))
                 tell(f"services on {LARGE:,} and {SMALL:,} users")
                 sections.append(sizes.measure_services(started, small, large, scratch))
+            tell("projector")
+            sections.append(projecting.measure(started, scratch))
+            tell("score API under load")
+            sections.append(serving.measure(fresh_topics(started), scratch))
         tell("from a changed setting to the new score")
         sections.append(latency.measure(scratch))
     report.write(sections, (time.monotonic() - began) / 60)

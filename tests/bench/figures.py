@@ -13,7 +13,7 @@ class Figure:
     """Repeated measurements of one thing and of its reference, taken in turns.
 
     `limit` is the target: for `limits="measured"` what the measured median must reach ("/s") or stay below, for
-    `limits="ratio"` what the ratio must stay below. None: no target.
+    `limits="ratio"` what the ratio must reach ("/s") or stay below. None: no target.
     """
 
     name: str
@@ -49,9 +49,8 @@ class Figure:
         """Whether the target is met; None without one."""
         if self.limit is None:
             return None
-        if self.limits == "ratio":
-            return self.ratio <= self.limit
-        return self.value >= self.limit if self.unit == "/s" else self.value <= self.limit
+        found = self.ratio if self.limits == "ratio" else self.value
+        return found >= self.limit if self.unit == "/s" else found <= self.limit
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def shown(value: float, unit: Unit) -> str:
         case "/s":
             return f"{value:,.0f}/s" if value < 1000 else f"{round(value, -3):,.0f}/s"
         case "s":
-            return f"{value:.2f} s"
+            return f"{value:.2f} s" if value >= 0.1 else f"{value * 1000:.1f} ms"
         case "MB":
             return f"{value:.0f} MB"
 
@@ -93,6 +92,8 @@ def shown(value: float, unit: Unit) -> str:
 def _target(figure: Figure) -> str:
     if figure.limit is None:
         return ""
-    limit = f"ratio ≤ {figure.limit:g}" if figure.limits == "ratio" else shown(figure.limit, figure.unit)
-    bound = limit if figure.limits == "ratio" else f"{'≥' if figure.unit == '/s' else '≤'} {limit}"
+    sign = "≥" if figure.unit == "/s" else "≤"
+    bound = (
+        f"ratio {sign} {figure.limit:g}" if figure.limits == "ratio" else f"{sign} {shown(figure.limit, figure.unit)}"
+    )
     return f"{bound}: {'met' if figure.is_met else 'MISSED'}"

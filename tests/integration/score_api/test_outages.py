@@ -1,6 +1,8 @@
 """A database or a broker that is not there at the start, or goes away for a while."""
 
 import asyncio
+import os
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -15,6 +17,7 @@ from plumbline_contracts.provisioning import create_topics
 from plumbline_local import kafka as local_kafka
 from plumbline_local import mongodb as local_mongodb
 
+from tests.integration.parts import BIN
 from tests.integration.score_api.events import Judged, result, status
 from tests.integration.score_api.in_process import CONTROLS
 from tests.integration.score_api.stage import Running, Stage
@@ -105,6 +108,31 @@ def test_an_unusable_database_url_is_refused_and_never_shown(
     (line,) = running.lines(f"score-api-{role} cannot start")
     assert "PLUMBLINE_MONGODB_URL" in line["problem"]
     assert PASSWORD not in running.service.text()
+
+
+@pytest.mark.parametrize("role", ["project", "serve"])
+def test_a_database_that_does_not_know_the_password_ends_the_start_with_one_clear_line(
+    kafka_settings: KafkaSettings, mongodb_url: str, stages: Stages, role: str
+) -> None:
+    place = mongodb_url.removeprefix("mongodb://")
+    url = f"mongodb://plumbline:{PASSWORD}@{place}?authSource=admin"
+    running = stages(kafka_settings, url).start(role, port=free_port())
+    assert running.process.wait(30) == 2
+    (line,) = running.lines(f"score-api-{role} cannot start")
+    assert line["problem"].startswith(f"the database at {place} does not know the user or the password of PLUMBLINE_")
+    assert not running.lines(f"score-api-{role} stops")
+    assert PASSWORD not in running.service.text()
+    assert "Traceback" not in running.service.text()
+
+
+def test_a_command_tells_of_a_wrong_password_too(mongodb_url: str) -> None:
+    place = mongodb_url.removeprefix("mongodb://")
+    env = {**os.environ, "PLUMBLINE_MONGODB_URL": f"mongodb://plumbline:{PASSWORD}@{place}?authSource=admin"}
+    for command in (["init"], ["keys", "list", "--tenant", "contoso"]):
+        done = subprocess.run([str(BIN / "score-api"), *command], env=env, capture_output=True, text=True, check=False)
+        assert done.returncode != 0
+        assert "does not know the user or the password" in done.stderr
+        assert PASSWORD not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("role", ["project", "serve"])

@@ -4,10 +4,13 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 
 import httpx
+import psutil
 import pytest
 from plumbline_contracts.events import Outcome
+from plumbline_score_api.audit.schemas import Action, AuditEntry
 
 from tests.integration.score_api.events import Judged, result, status
 from tests.integration.score_api.in_process import CONTROLS
@@ -63,6 +66,31 @@ def test_head_has_no_body_on_the_wire(stage: Stage) -> None:
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-length"] == str(len(got.content))
     assert client.get("/v1/products", headers={"If-None-Match": got.headers["etag"]}).status_code == 304
+
+
+def test_every_request_has_one_line_in_the_log(stage: Stage) -> None:
+    running, client = stage.serve()
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    client.get("/v1/products/salesforce", headers={"traceparent": f"00-{trace}-b7ad6b7169203331-01"})
+    httpx.get(f"{client.base_url}/v1/products", trust_env=False)
+    client.get("/healthz")
+    lines = until(
+        lambda: running.lines("request")[1:] and running.lines("request"), within_seconds=10, what="it is told"
+    )
+    known, unknown = lines
+    assert (known["method"], known["route"], known["status"]) == ("GET", "/v1/products/{product}", 404)
+    assert (known["tenant"], known["trace_id"]) == ("contoso", trace)
+    assert known["caller"].startswith("key:")
+    assert 0 < known["ms"] < 10_000
+    assert (unknown["status"], unknown["route"]) == (401, "unmatched")
+    assert not {"caller", "tenant"} & unknown.keys()
+
+
+def test_the_log_of_requests_can_be_left_out(stage: Stage) -> None:
+    running, client = stage.serve(access_log="false")
+    client.get("/v1/products")
+    assert running.service.stop() == 0
+    assert not running.lines("request")
 
 
 @pytest.mark.parametrize("what", ["port", "health_port"])
@@ -175,6 +203,47 @@ def test_too_many_requests_at_once_are_told_to_come_again(stage: Stage) -> None:
     left = 'plumbline_score_api_requests_total{route="/v1/instances/{instance}/scan",status="400"}'
     until(lambda: running.metric(left) == 1, within_seconds=10, what="the request that nobody ended is over")
     assert not running.lines("request failed")
+
+
+def test_a_client_that_never_reads_is_cut_off_and_one_that_reads_slowly_is_not(stage: Stage) -> None:
+    running, client = stage.serve(answer_timeout_seconds=1, requests_at_once=50)
+    stage.ask(lambda database, _: database["audit"].insert_many([_entry(number) for number in range(500)]))
+    request = f"GET /v1/audit?limit=500 HTTP/1.1\r\nHost: x\r\nAuthorization: {client.headers['authorization']}\r\n\r\n"
+    with ExitStack() as held:
+        slow = held.enter_context(_reading_little(client, request))
+        dead = [held.enter_context(_reading_little(client, request)) for _ in range(20)]
+        slow.settimeout(10)
+        received = b""
+        while not received.endswith(b'"next_cursor":null}'):
+            until(lambda: client.get("/v1/products").status_code == 200, within_seconds=10, what="others are served")
+            got = slow.recv(200_000)
+            assert got, "who reads is not cut off"
+            received += got
+        open_ones = psutil.Process(running.process.pid).net_connections
+        mine = {opened.getsockname()[1] for opened in dead}
+        until(
+            lambda: not any(each.raddr and each.raddr.port in mine for each in open_ones("tcp")),
+            within_seconds=20,
+            what="those that never read are cut off",
+        )
+
+
+@contextmanager
+def _reading_little(client: httpx.Client, sent: str) -> Iterator[socket.socket]:
+    """A connection that takes little before it is read from."""
+    with socket.socket() as opened:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        opened.connect((client.base_url.host, client.base_url.port))
+        opened.sendall(sent.encode())
+        yield opened
+
+
+def _entry(number: int) -> dict[str, object]:
+    """An entry of the audit trail with a long note."""
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    entry = AuditEntry(entry_id=f"e{number}", at=at, who="x", identity="x", action=Action.STATUS_SET, note="n" * 20_000)
+    body = entry.model_dump_json()
+    return {"_id": f"contoso/e{number}", "tenant": "contoso", "order": f"{number:06d}", "at": at, "body": body}
 
 
 @pytest.mark.parametrize("path", ["/v1/products/", "/v1/secure-score/", "/healthz/"])

@@ -29,7 +29,7 @@ WITHOUT_TENANT = {
     "projection.ProjectionRepository.unsettled": "the projector serves all tenants; each answer names its own",
     "projection.ProjectionRepository.prepare": "creates indexes",
     "projection.ProjectionRepository.write_definitions": "the catalogue belongs to no tenant",
-    "projection.ProjectionRepository.definitions": "the catalogue belongs to no tenant",
+    "projection.ProjectionRepository.defined": "the catalogue belongs to no tenant",
     "projection.ProjectionRepository.waiting": "the projector serves all tenants; each answer names its own",
     "projection._replace": "writes documents that its callers have made for a tenant",
     "projection._unless_newer": "writes definitions",

@@ -3,26 +3,11 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from plumbline_contracts.events import ControlDefinition, ControlResult, Outcome, Remediation, UnknownReason
+from plumbline_contracts.events import ControlResult, Outcome, UnknownReason
+from plumbline_score_api.pictures.picture import Control
 from plumbline_score_api.projection.findings import Finding, settle
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
-DEFINITION = ControlDefinition(
-    control_id="C-1",
-    digest="d",
-    version=1,
-    catalogue_generation=1,
-    product="salesforce",
-    title="t",
-    category="Identity",
-    severity="high",
-    max_points=4,
-    user_impact="low",
-    implementation_cost="low",
-    description="d",
-    rationale="r",
-    remediation=Remediation(steps=["s"]),
-)
 
 
 def _result(outcome: Outcome, reason: UnknownReason | None = None) -> ControlResult:
@@ -40,11 +25,12 @@ def _result(outcome: Outcome, reason: UnknownReason | None = None) -> ControlRes
 
 
 def _history(*steps: tuple[Outcome, UnknownReason | None, float]) -> Finding:
-    known: dict[str, Finding] = {}
+    before: dict[str, Control] = {}
+    kept: dict[str, ControlResult] = {}
     for outcome, reason, hours in steps:
-        at = START + timedelta(hours=hours)
-        known = {"C-1": settle(known, [_result(outcome, reason)], {"C-1": DEFINITION}, at)[0]}
-    return known["C-1"]
+        (finding,) = settle(before, kept, [_result(outcome, reason)], START + timedelta(hours=hours))
+        before, kept = {"C-1": finding.control}, {"C-1": finding.result}
+    return finding
 
 
 def test_a_passing_failure_to_read_keeps_the_last_outcome() -> None:
@@ -77,8 +63,8 @@ def test_a_fall_is_a_regression_until_it_passes_again() -> None:
 
 
 def test_a_control_that_vanished_has_no_finding() -> None:
-    known = {"C-1": settle({}, [_result(Outcome.PASS)], {"C-1": DEFINITION}, START)[0]}
-    assert settle(known, [], {}, START + timedelta(hours=1)) == []
+    (known,) = settle({}, {}, [_result(Outcome.PASS)], START)
+    assert settle({"C-1": known.control}, {}, [], START + timedelta(hours=1)) == []
 
 
 def test_a_reread_failure_ends_the_stand_in() -> None:

@@ -15,7 +15,9 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalGenerationError, IllegalStateError, UnknownMemberIdError
 from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.structs import ConsumerRecord
-from plumbline_contracts import envelope
+from opentelemetry import context
+from opentelemetry.context import Context
+from plumbline_contracts import envelope, tracing
 from plumbline_contracts.events import CollectionRequest
 from plumbline_contracts.topics import dead_letter_name
 from prometheus_client import Counter, Gauge
@@ -54,6 +56,7 @@ class _Waiting:
     partition: TopicPartition
     offset: int
     request: CollectionRequest
+    trace: Context
 
 
 @dataclass
@@ -177,7 +180,9 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
             log.warning("request without a connection", tenant=request.tenant, instance=request.instance)
             tracker.finish(record.offset)
             return
-        self._waiting.setdefault(request.key, []).append(_Waiting(partition, record.offset, request))
+        self._waiting.setdefault(request.key, []).append(
+            _Waiting(partition, record.offset, request, tracing.of_record(record.headers))
+        )
 
     async def _divert(self, record: ConsumerRecord, error: envelope.BadRecordError) -> None:
         BAD_RECORDS.inc()
@@ -222,10 +227,11 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _work(self, key: str, entries: list[_Waiting]) -> None:
         """Answer all requests of one instance by one collection, unless the last collection has answered them."""
         connection = self._registry.current.get(key)
-        wanted = [entry.request for entry in entries if not self._is_answered(entry.request)]
+        wanted = [entry for entry in entries if not self._is_answered(entry.request)]
         if connection is not None and wanted:
+            context.attach(wanted[0].trace)  # ends with this task
             with structlog.contextvars.bound_contextvars(tenant=connection.tenant, instance=connection.instance):
-                await self._runner.run(connection, wanted[0])
+                await self._runner.run(connection, wanted[0].request)
         self._finish(entries)
 
     def _finish(self, entries: list[_Waiting]) -> None:

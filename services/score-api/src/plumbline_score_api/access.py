@@ -1,13 +1,20 @@
-"""Who may call: the guard has turned the key or token into a caller; the caller's tenant scopes everything."""
+"""Who may call: the guard has turned the key or token into a caller; the caller's tenant scopes everything.
+
+A caller may be restricted to some instances of its tenant. A route that says nothing about that is closed to such a
+caller, unless its path names an instance that the caller sees; one that does (`Restrictable…`) passes
+`who.restriction` on, and answers as if nothing else were there.
+"""
 
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Response
 from pydantic import BaseModel, ConfigDict
 
 from plumbline_score_api.keys.schemas import Caller, Role
-from plumbline_score_api.problems import ForbiddenError
+from plumbline_score_api.pictures.bodies import Body
+from plumbline_score_api.pictures.service import PictureService
+from plumbline_score_api.problems import ForbiddenError, NotFoundError
 
 
 class NoQuery(BaseModel):
@@ -27,20 +34,44 @@ async def streamed(request: Request) -> None:
     request.state.is_streamed = True
 
 
+def answered(body: Body) -> Response:
+    """A good answer in JSON whose bytes are there."""
+    return Response(body.content, media_type="application/json", headers={"ETag": body.tag})
+
+
 @dataclass(frozen=True)
 class Requires:
-    """A dependency: the caller, who must hold one of the roles. A test finds it on every route."""
+    """A dependency: the caller, who must hold one of the roles. A test finds it on every route.
+
+    `is_restrictable` says that the route itself keeps to the caller's restriction.
+    """
 
     roles: tuple[Role, ...]
+    is_restrictable: bool = False
 
-    async def __call__(self, who: Annotated[Caller, Depends(caller)]) -> Caller:
-        """The caller. Raises ForbiddenError."""
+    async def __call__(self, request: Request, who: Annotated[Caller, Depends(caller)]) -> Caller:
+        """The caller. Raises ForbiddenError, and NotFoundError for an instance that the caller does not see."""
         if not who.roles.intersection(self.roles):
             raise ForbiddenError(f"The caller lacks the role {' or '.join(self.roles)}.")
+        if who.restriction is not None and not self.is_restrictable:
+            await refuse_unseen(request, who, request.path_params.get("instance"))
         return who
 
 
+async def refuse_unseen(request: Request, who: Caller, instance: str | None) -> None:
+    """Let a restricted caller ask about an instance of its own alone. Raises ForbiddenError, NotFoundError."""
+    if who.restriction is None:
+        return
+    if instance is None:
+        raise ForbiddenError(f"The caller sees {who.restriction} alone; this is about the whole tenant.")
+    pictures: PictureService = request.app.state.services.pictures
+    if instance not in (await pictures.tenant(who.tenant, who.restriction)).instances:
+        raise NotFoundError(f"No instance {instance} is connected.")
+
+
 Reader = Annotated[Caller, Depends(Requires((Role.READ, Role.WRITE)))]
+RestrictableReader = Annotated[Caller, Depends(Requires((Role.READ, Role.WRITE), is_restrictable=True))]
 Writer = Annotated[Caller, Depends(Requires((Role.WRITE,)))]
+RestrictableWriter = Annotated[Caller, Depends(Requires((Role.WRITE,), is_restrictable=True))]
 InstanceManager = Annotated[Caller, Depends(Requires((Role.INSTANCES,)))]
 KeyManager = Annotated[Caller, Depends(Requires((Role.KEYS,)))]

@@ -21,9 +21,12 @@ from plumbline_contracts import lifecycle, logs
 from plumbline_contracts.kafka import KafkaSettings
 from plumbline_contracts.lifecycle import StartError
 from plumbline_contracts.topics import dead_letter_name
+from prometheus_client import Counter, Histogram
+from pymongo import monitoring
 from pymongo.errors import (
     AutoReconnect,
     NetworkTimeout,
+    OperationFailure,
     PyMongoError,
     ServerSelectionTimeoutError,
     WriteConcernError,
@@ -93,6 +96,16 @@ SELECTION_MS = 5_000
 SOCKET_MS = 30_000
 LARGEST_RECORD_BYTES = 2 * 1024 * 1024
 TRANSIENT = (AutoReconnect, NetworkTimeout, ServerSelectionTimeoutError, WriteConcernError)
+WRONG_PASSWORD = frozenset({18, 8000})
+"""Codes of MongoDB and of Atlas."""
+NO_RIGHTS = 13
+DATABASE_SECONDS = Histogram(
+    "plumbline_score_api_database_seconds",
+    "Time of the database's commands",
+    ["command"],
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5, 30),
+)
+DATABASE_ERRORS = Counter("plumbline_score_api_database_errors_total", "Database commands that failed", ["command"])
 Database: TypeAlias = "AsyncIOMotorDatabase[dict[str, Any]]"
 
 
@@ -142,6 +155,7 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
             connectTimeoutMS=SELECTION_MS,
             socketTimeoutMS=SOCKET_MS,
             appname="plumbline-score-api",
+            event_listeners=[_Measured()],
         )
     except (PyMongoError, ValueError) as error:
         raise _no_url(error) from error
@@ -152,6 +166,21 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
     finally:
         with pymongo.timeout(CLOSE_SECONDS):  # closing tells the server so, and would wait for one that is away
             client.close()
+
+
+class _Measured(monitoring.CommandListener):
+    """Measures every command of a client."""
+
+    def started(self, event: monitoring.CommandStartedEvent) -> None:
+        """Its end is what counts."""
+
+    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
+        """How long it took."""
+        DATABASE_SECONDS.labels(event.command_name).observe(event.duration_micros / 1e6)
+
+    def failed(self, event: monitoring.CommandFailedEvent) -> None:
+        """One more that failed."""
+        DATABASE_ERRORS.labels(event.command_name).inc()
 
 
 def place(settings: Settings) -> str:
@@ -187,8 +216,12 @@ async def prepare(database: Database) -> None:
     await KeyRepository(database).prepare()
 
 
-async def _prepare(database: Database, timeout_seconds: float) -> None:
-    """Wait for the database and create the indexes. Raises StartError when it does not answer in time."""
+async def _prepare(database: Database, settings: Settings) -> None:
+    """Wait for the database and create the indexes.
+
+    Raises StartError when it does not answer in time, DatabaseSettingsError when it lets nobody in.
+    """
+    timeout_seconds = settings.startup_timeout_seconds
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(TRANSIENT),
         stop=stop_after_delay(timeout_seconds),
@@ -205,6 +238,22 @@ async def _prepare(database: Database, timeout_seconds: float) -> None:
             f"the database did not answer within {timeout_seconds:.0f} s; check that it runs and "
             f"PLUMBLINE_MONGODB_URL ({type(error).__name__})"
         ) from error
+    except OperationFailure as error:
+        if (told := refusal(error, settings)) is not None:
+            raise DatabaseSettingsError(told) from error
+        raise
+
+
+def refusal(error: PyMongoError, settings: Settings) -> str | None:
+    """What to mend when the database lets nobody in with these settings; None for any other error."""
+    match error:
+        case OperationFailure(code=code) if code in WRONG_PASSWORD:
+            what = "does not know the user or the password of"
+        case OperationFailure(code=code) if code == NO_RIGHTS:
+            what = "does not let the user write (it needs the role readWrite) of"
+        case _:
+            return None
+    return f"the database at {place(settings)} {what} PLUMBLINE_MONGODB_URL; set one that is good"
 
 
 async def _answers(database: Database) -> bool:
@@ -231,7 +280,8 @@ def _probes(
     )
 
 
-def _listen(settings: Settings) -> socket.socket:
+def listen(settings: Settings) -> socket.socket:
+    """The socket that the settings name. Raises StartError."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         listening = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
@@ -303,7 +353,7 @@ async def _project(settings: Settings, kafka: KafkaSettings) -> None:
         )
 
         async def start() -> None:
-            await _prepare(database, settings.startup_timeout_seconds)
+            await _prepare(database, settings)
             topics = [*TOPICS, *map(dead_letter_name, TOPICS)]
             await lifecycle.start_clients([producer, reader, consumer], kafka, topics, settings.startup_timeout_seconds)
             partitions = await _catalogue_partitions(producer, kafka)
@@ -395,11 +445,11 @@ async def _serve(settings: Settings, kafka: KafkaSettings) -> None:
         tasks = [asyncio.create_task(work) for work in (beat.run(), requester.connect(), uses.run(), bearers.warm())]
         try:
             with _probes(settings, lambda: beat.is_live, lambda: _asked(loop, is_ready)):
-                if await lifecycle.before(stopping, _prepare(database, settings.startup_timeout_seconds)):
+                if await lifecycle.before(stopping, _prepare(database, settings)):
                     services = build_services(database, requester.ask, uses)
-                    app = create_app(services, is_ready, bearers, _limits(settings))
-                    server = _server(app, settings)
-                    await server.serve(sockets=[_listen(settings)])
+                    app = create_app(services, is_ready, bearers, _limits(settings), access_log=settings.access_log)
+                    server = http_server(app, settings)
+                    await server.serve(sockets=[listen(settings)])
         finally:
             for task in tasks:
                 task.cancel()
@@ -466,10 +516,11 @@ def _asked(loop: asyncio.AbstractEventLoop, question: Callable[[], Coroutine[Any
         return False
 
 
-def _server(app: FastAPI, settings: Settings) -> uvicorn.Server:
+def http_server(app: FastAPI, settings: Settings) -> uvicorn.Server:
+    """The server of an application."""
     config = uvicorn.Config(
         app,
-        http=bounded(settings.request_timeout_seconds, settings.requests_at_once),
+        http=bounded(settings.request_timeout_seconds, settings.requests_at_once, settings.answer_timeout_seconds),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -487,6 +538,8 @@ def create_app(
     is_ready: Callable[[], Awaitable[bool]],
     bearers: TokenService | None = None,
     limits: Limits | None = None,
+    *,
+    access_log: bool = False,
 ) -> FastAPI:
     """The application of the role `serve`; without `bearers` it knows keys alone, without `limits` it has none."""
     app = FastAPI(
@@ -502,7 +555,7 @@ def create_app(
     problems.install(app)
     for error in (PyMongoError, KafkaError):
         app.add_exception_handler(error, _on_dependency)
-    guard.install(app, _authentication(services.keys, bearers), limits or Limits())
+    guard.install(app, _authentication(services.keys, bearers), limits or Limits(), access_log=access_log)
     for routes in (
         score_routes,
         instance_routes,
@@ -524,6 +577,7 @@ def build_services(database: Database, ask: Ask, uses: LastUses | None = None) -
     pictures = PictureService(PictureRepository(database), store)
     return Services(
         keys=KeyService(KeyRepository(database), audit, uses),
+        pictures=pictures,
         scores=ScoreService(pictures, insights),
         instances=InstanceService(instances, insights, pictures, ask),
         recommendations=RecommendationService(RecommendationRepository(database), pictures, history),

@@ -20,7 +20,7 @@ from plumbline_score_api import app as composition
 from plumbline_score_api.audit.repository import AuditRepository
 from plumbline_score_api.instances.repository import InstanceRepository
 from plumbline_score_api.keys.repository import KeyRepository
-from plumbline_score_api.keys.schemas import ApiKey, Role
+from plumbline_score_api.keys.schemas import ApiKey, Restriction, Role
 from plumbline_score_api.keys.service import KEY_ID_LENGTH, OPERATOR, KeyService
 from plumbline_score_api.settings import Settings
 from plumbline_score_api.tokens import issuers
@@ -75,6 +75,8 @@ def _do(work: Coroutine[Any, Any, T]) -> T:
 def _unanswered(error: PyMongoError) -> str:
     """Which database failed, and what to do."""
     settings = _settings()
+    if (told := composition.refusal(error, settings)) is not None:
+        return told
     is_default = "mongodb_url" not in settings.model_fields_set
     advice = "PLUMBLINE_MONGODB_URL is not set: set it" if is_default else "check PLUMBLINE_MONGODB_URL"
     what = f"the database at {composition.place(settings)} does not answer ({type(error).__name__})"
@@ -119,6 +121,8 @@ def create(
         Path | None, typer.Option(help="Write the key into this file (mode 0600) instead of printing it")
     ] = None,
     expires_days: Annotated[int | None, typer.Option(min=1, help="Days until the key ends")] = None,
+    instances: Annotated[str, typer.Option(help="Comma list: the key sees these instances alone")] = "",
+    products: Annotated[str, typer.Option(help="Comma list: the key sees instances of these products alone")] = "",
 ) -> None:
     """Make a key. With --out, a file that holds a valid key is left as it is."""
     try:
@@ -128,7 +132,10 @@ def create(
     if not re.fullmatch(ID_PATTERN, tenant):
         raise _fail(f"{tenant!r} is no tenant id: expected letters, digits, dot, underscore or hyphen, at most 64", 2)
     present = out.read_text(encoding="utf-8").strip() if out is not None and out.is_file() else None
-    key = _do(_create(tenant, name, chosen, present, expires_days))
+    restriction = _restriction(instances, products)
+    if restriction is not None and Role.KEYS in chosen:
+        raise _fail(f"a key with a restriction cannot have the role {Role.KEYS}: it could make one without", 2)
+    key = _do(_create(tenant, name, chosen, present, expires_days, restriction))
     if out is None:
         typer.echo(key)
     elif key is not None:
@@ -140,18 +147,35 @@ def create(
 
 
 async def _create(
-    tenant: str, name: str, roles: frozenset[Role], present: str | None, expires_days: int | None
+    tenant: str,
+    name: str,
+    roles: frozenset[Role],
+    present: str | None,
+    expires_days: int | None,
+    restriction: Restriction | None,
 ) -> str | None:
-    """A new key; None when `present` is valid for the tenant and holds the roles."""
+    """A new key; None when `present` is valid for the tenant, holds the roles and sees the same."""
     async with composition.open_database(_settings()) as database:
         service = KeyService(KeyRepository(database), AuditRepository(database))
         if present is not None:
             known = await service.authenticate(present)
-            if known is not None and known.tenant == tenant and known.roles >= roles:
+            is_ours = known is not None and (known.tenant, known.restriction) == (tenant, restriction)
+            if known is not None and is_ours and known.roles >= roles:
                 return None
         if not await InstanceRepository(database).names(tenant):
             typer.echo(f"warning: no instance of tenant {tenant} is known yet; is its name right?", err=True)
-        return await service.create(tenant, name, roles, expires_days=expires_days, who=OPERATOR)
+        return await service.create(
+            tenant, name, roles, restriction=restriction, expires_days=expires_days, who=OPERATOR
+        )
+
+
+def _restriction(instances: str, products: str) -> Restriction | None:
+    named = {"instances": instances, "products": products}
+    stated = {what: [each.strip() for each in text.split(",")] for what, text in named.items() if text}
+    try:
+        return Restriction.model_validate(stated) if stated else None
+    except ValidationError as error:
+        raise _fail(f"this is no restriction: {_problems(error)}", 2) from error
 
 
 def _write(out: Path, key: str) -> None:
@@ -174,11 +198,14 @@ def list_keys(tenant: Tenant) -> None:
         async with composition.open_database(_settings()) as database:
             return await KeyRepository(database).list(tenant)
 
-    table = Table(Column("id", no_wrap=True, min_width=KEY_ID_LENGTH), "name", "roles", "created", "ends", "revoked")
+    table = Table(
+        Column("id", no_wrap=True, min_width=KEY_ID_LENGTH), "name", "roles", "sees", "created", "ends", "revoked"
+    )
     for key in _do(work()):
         roles = ", ".join(sorted(key.roles))
         moments = (key.created_at, key.expires_at, key.revoked_at)
-        table.add_row(key.key_id, key.name, roles, *(f"{at:%Y-%m-%d %H:%M}" if at else "-" for at in moments))
+        sees = str(key.restriction) if key.restriction else "everything"
+        table.add_row(key.key_id, key.name, roles, sees, *(f"{at:%Y-%m-%d %H:%M}" if at else "-" for at in moments))
     Console().print(table, crop=False)
 
 

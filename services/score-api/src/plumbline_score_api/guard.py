@@ -1,72 +1,208 @@
-"""What every request passes before and after its route: trace, size limit, login, limits, ETag, headers, metrics.
+"""What every request passes before and after its route: trace, size limit, login, limits, ETag, headers, metrics, log.
 
 Only the paths in `OPEN` are served without a key or token: a route cannot forget to ask for one, and an unknown path
 tells nothing to those who have none.
 """
 
 import hashlib
-import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import cast
+from collections.abc import Awaitable, Callable
+from typing import Any
 
-from fastapi import FastAPI, Request, Response
-from opentelemetry import context, propagate, trace
-from prometheus_client import Counter, Histogram
-from starlette.middleware.base import RequestResponseEndpoint
-from starlette.responses import StreamingResponse
+import structlog
+from fastapi import FastAPI, Request
+from opentelemetry import context
+from plumbline_contracts import tracing
+from prometheus_client import Counter, Gauge, Histogram
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from plumbline_score_api.headers import SECURITY
 from plumbline_score_api.keys.schemas import Caller
 from plumbline_score_api.limits import Limits
 from plumbline_score_api.problems import ProblemError, TooLargeError, TooManyError, UnauthorizedError, answer
 
+log = structlog.get_logger(__name__)
+
 OPEN = frozenset({"/healthz", "/readyz"})
 LARGEST_BODY_BYTES = 64 * 1024
+SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 REQUESTS = Counter("plumbline_score_api_requests_total", "Requests by route and status", ["route", "status"])
-LATENCY = Histogram("plumbline_score_api_request_seconds", "Time to answer", ["route"])
+LATENCY = Histogram(
+    "plumbline_score_api_request_seconds",
+    "Time to answer; of what is sent as it arises, to its beginning",
+    ["route"],
+    buckets=SECONDS,
+)
+RUNNING = Gauge("plumbline_score_api_requests_running", "Requests that are being answered now")
+FAILED_LOGINS = Counter("plumbline_score_api_failed_logins_total", "Requests whose key or token was not valid")
+LIMITED = Counter(
+    "plumbline_score_api_rate_limited_total",
+    "Requests refused because an address failed to log in too often, or a caller asked too much",
+    ["limit"],
+)
 
 Authenticate = Callable[[str], Awaitable[Caller | None]]
 """The caller behind a key or token, None when it is not valid. Raises UnavailableError."""
 
 
 Admit = Callable[[Request], Awaitable[Caller]]
+Headers = list[tuple[bytes, bytes]]
+
+_SECURITY: Headers = [(name.lower().encode(), value.encode()) for name, value in SECURITY.items()]
+_OURS = frozenset(name for name, _ in _SECURITY)
 
 
-def install(app: FastAPI, authenticate: Authenticate, limits: Limits) -> None:
-    """Guard every route of the application."""
-    admit = _admission(authenticate, limits)
+def install(app: FastAPI, authenticate: Authenticate, limits: Limits, *, access_log: bool = False) -> None:
+    """Guard every route of the application; with `access_log`, tell of every request."""
+    app.add_middleware(Guard, admit=_admission(authenticate, limits), access_log=access_log)
 
-    async def guard(request: Request, call_next: RequestResponseEndpoint) -> Response:
-        started, status = time.perf_counter(), 500
-        token = context.attach(propagate.extract(_carrier(request)))
-        request.state.trace_id = f"{trace.get_current_span().get_span_context().trace_id:032x}"
+
+class Guard:
+    """The ASGI application around the application."""
+
+    def __init__(self, app: ASGIApp, admit: Admit, *, access_log: bool) -> None:
+        self._app, self._admit, self._access_log = app, admit, access_log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        token = context.attach(tracing.received(_carrier(request)))
+        request.state.trace_id = tracing.trace_id()
+        sent = _Answer(request, send)
         try:
-            response = await _respond(request, call_next, admit)
-            status = response.status_code
+            with RUNNING.track_inprogress():
+                await self._respond(request, receive, sent)
         finally:
+            self._tell(request, sent)
             context.detach(token)
-            _measure(request, status, started)
-        return _with_headers(response)
 
-    app.middleware("http")(guard)
+    async def _respond(self, request: Request, receive: Receive, sent: "_Answer") -> None:
+        try:
+            _refuse_large(request)
+            if request.scope["path"] not in OPEN:
+                request.state.caller = await self._admit(request)
+        except ProblemError as error:
+            await answer(error)(request.scope, receive, sent.plain)
+            return
+        method = request.method
+        if method not in ("GET", "HEAD"):
+            await self._app(request.scope, receive, sent.plain)
+            return
+        request.scope["method"] = "GET"
+        try:
+            await self._app(request.scope, receive, sent.conditional)
+        except _NoBodyWantedError:
+            pass
+        finally:
+            request.scope["method"] = method
+        await sent.finish()
+
+    def _tell(self, request: Request, sent: "_Answer") -> None:
+        seconds = sent.seconds
+        route = getattr(request.scope.get("route"), "path", "unmatched")
+        REQUESTS.labels(route, sent.status).inc()
+        LATENCY.labels(route).observe(seconds)
+        if self._access_log and request.scope["path"] not in OPEN:
+            who: Caller | None = getattr(request.state, "caller", None)
+            named = {"tenant": who.tenant, "caller": who.identity} if who is not None else {}
+            log.info(
+                "request", method=request.method, route=route, status=sent.status, ms=round(seconds * 1000, 1), **named
+            )
+
+
+class _NoBodyWantedError(Exception):
+    """HEAD of an answer that is sent as it arises: its head is sent, and the rest is not made."""
+
+
+class _Answer:
+    """What goes out. `plain` sends what it gets; `conditional` holds a whole answer back until `finish`.
+
+    What a route streams (`access.streamed`) passes as it comes, without an ETag.
+    """
+
+    def __init__(self, request: Request, send: Send) -> None:
+        self._request, self._send, self._method = request, send, request.method
+        self._began, self._answered = time.perf_counter(), 0.0
+        self._head: Message | None = None
+        self._body: list[bytes] = []
+        self.status = 500
+
+    @property
+    def seconds(self) -> float:
+        """Until the answer began, if it did."""
+        return (self._answered or time.perf_counter()) - self._began
+
+    async def plain(self, message: Message) -> None:
+        """Send a message, with our headers."""
+        if message["type"] == "http.response.start":
+            self._answered, self.status = time.perf_counter(), message["status"]
+            message = {**message, "headers": _with_ours(message.get("headers", ()))}
+        await self._send(message)
+
+    async def conditional(self, message: Message) -> None:
+        """Take a message of an answer to GET or HEAD. Raises _NoBodyWantedError."""
+        if getattr(self._request.state, "is_streamed", False):
+            await self._stream(message)
+        elif message["type"] == "http.response.start":
+            self._head = message
+        else:
+            self._body.append(message.get("body", b""))
+
+    async def _stream(self, message: Message) -> None:
+        if self._method == "GET":
+            await self.plain(message)
+            return
+        self._request.scope["method"] = self._method
+        await self.plain(message)
+        await self._send({"type": "http.response.body", "body": b""})
+        raise _NoBodyWantedError
+
+    async def finish(self) -> None:
+        """Send the answer that was held back: a good one with its or an ETag, or 304 when the caller has it."""
+        if self._head is None:
+            return
+        head, body = self._head, b"".join(self._body)
+        if head["status"] == 200 and self._request.scope["path"] not in OPEN:
+            tag = _tag(head["headers"], body)
+            caching = [(b"etag", tag.encode("latin-1")), (b"cache-control", b"private, no-cache")]
+            if tag in _known(self._request):
+                head, body = {**head, "status": 304, "headers": caching}, b""
+            else:
+                head = {**head, "headers": [*_without(head["headers"], b"etag", b"cache-control"), *caching]}
+        await self.plain(head)
+        await self._send({"type": "http.response.body", "body": body})
+
+
+def _tag(headers: Headers, body: bytes) -> str:
+    stated = next((value.decode("latin-1") for name, value in headers if name == b"etag"), None)
+    return stated or f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+
+
+def _known(request: Request) -> list[str]:
+    sent = request.headers.get("if-none-match")
+    return [known.strip().removeprefix("W/") for known in sent.split(",")] if sent else []
+
+
+def _without(headers: Headers, *names: bytes) -> Headers:
+    return [header for header in headers if header[0] not in names]
+
+
+def _with_ours(headers: Any) -> Headers:  # noqa: ANN401 - any iterable of pairs
+    """The headers with those of every answer."""
+    found = [*(header for header in headers if header[0] not in _OURS), *_SECURITY]
+    if not any(name == b"cache-control" for name, _ in found):
+        found.append((b"cache-control", b"no-store"))
+    if (trace := tracing.traceparent()) is not None:
+        found.append((b"traceresponse", trace.encode()))
+    return found
 
 
 def _carrier(request: Request) -> dict[str, str]:
-    """The caller's trace context; a new trace where it sends none that can be read."""
-    sent = {name: request.headers[name] for name in ("traceparent", "tracestate") if name in request.headers}
-    is_valid = trace.get_current_span(propagate.extract(sent)).get_span_context().is_valid
-    return sent if is_valid else {"traceparent": f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"}
-
-
-async def _respond(request: Request, call_next: RequestResponseEndpoint, admit: Admit) -> Response:
-    try:
-        _refuse_large(request)
-        if request.url.path not in OPEN:
-            request.state.caller = await admit(request)
-    except ProblemError as error:
-        return answer(error)
-    return await _conditional(request, call_next)
+    """The caller's trace context."""
+    return {name: request.headers[name] for name in ("traceparent", "tracestate") if name in request.headers}
 
 
 def _refuse_large(request: Request) -> None:
@@ -84,52 +220,18 @@ def _admission(authenticate: Authenticate, limits: Limits) -> Admit:
             raise UnauthorizedError("Send a key or token as `Authorization: Bearer <key>`.")
         address = request.client.host if request.client else ""
         if wait := limits.of_login(address, credentials, time.monotonic()):
+            LIMITED.labels("logins").inc()
             raise TooManyError("Too many logins from this address failed.", wait)
         found = await authenticate(credentials)
         now = time.monotonic()
         if found is None:
+            FAILED_LOGINS.inc()
             limits.failed(address, now)
             raise UnauthorizedError("The key or token is not valid.")
         limits.succeeded(credentials, now)
         if wait := limits.of_request(f"{found.tenant} {found.identity}", now):
+            LIMITED.labels("requests").inc()
             raise TooManyError("This caller asks too much.", wait)
         return found
 
     return admit
-
-
-async def _conditional(request: Request, call_next: RequestResponseEndpoint) -> Response:
-    """Answer HEAD as GET without the body, and a good GET with its or an ETag, or 304 when the caller has it.
-
-    What a route streams (`access.streamed`) passes as it comes, without an ETag.
-    """
-    method = request.method
-    if method not in ("GET", "HEAD"):
-        return await call_next(request)
-    request.scope["method"] = "GET"
-    streamed = await call_next(request)
-    request.scope["method"] = method
-    if getattr(request.state, "is_streamed", False):
-        return streamed if method == "GET" else Response(None, streamed.status_code, dict(streamed.headers))
-    chunks = cast("AsyncIterator[bytes]", cast("StreamingResponse", streamed).body_iterator)
-    body = b"".join([chunk async for chunk in chunks])
-    response = Response(body, streamed.status_code, dict(streamed.headers))
-    if response.status_code != 200 or request.url.path in OPEN:
-        return response
-    tag = response.headers.get("ETag") or f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-    if tag in [known.strip().removeprefix("W/") for known in request.headers.get("if-none-match", "").split(",")]:
-        response = Response(status_code=304)
-    response.headers["ETag"], response.headers["Cache-Control"] = tag, "private, no-cache"
-    return response
-
-
-def _measure(request: Request, status: int, started: float) -> None:
-    route = getattr(request.scope.get("route"), "path", "unmatched")
-    REQUESTS.labels(route, status).inc()
-    LATENCY.labels(route).observe(time.perf_counter() - started)
-
-
-def _with_headers(response: Response) -> Response:
-    response.headers.setdefault("Cache-Control", "no-store")
-    response.headers.update(SECURITY)
-    return response

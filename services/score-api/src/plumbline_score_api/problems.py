@@ -8,6 +8,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from plumbline_contracts import tracing
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -27,7 +28,7 @@ class Problem(BaseModel):
     status: int
     detail: str
     errors: list[dict[str, Any]] = Field(default_factory=list, description="For 422: where and what")
-    trace_id: str | None = Field(default=None, description="For 500: what to look for in the logs")
+    trace_id: str | None = Field(default=None, description="What to look for in the logs")
 
 
 class ProblemError(Exception):
@@ -105,10 +106,11 @@ def problem(
     trace_id: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    """The response for a problem."""
+    """The response for a problem. It names the trace: the current one, or `trace_id`."""
     ours = {"WWW-Authenticate": 'Bearer realm="plumbline"'} if status == HTTPStatus.UNAUTHORIZED else {}
     phrase = HTTPStatus(status).phrase
-    body = Problem(title=phrase, status=status, detail=detail, errors=errors or [], trace_id=trace_id)
+    trace = trace_id or tracing.trace_id()
+    body = Problem(title=phrase, status=status, detail=detail, errors=errors or [], trace_id=trace)
     return JSONResponse(
         body.model_dump(exclude_none=True), status, headers={**(headers or {}), **ours}, media_type=MEDIA_TYPE
     )

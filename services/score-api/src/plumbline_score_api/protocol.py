@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _LAST = {**SECURITY, "Connection": "close", "Cache-Control": "no-store"}
 """Headers of an answer that the application does not give, and after which the connection ends."""
 
+SLOWEST_BYTES_PER_SECOND = 1024
 _UNFINISHED = (h11.IDLE, h11.SEND_BODY)
 
 
@@ -23,20 +24,34 @@ class BoundedProtocol(H11Protocol):
     """Closes a connection whose request, head and body, is not complete `request_seconds` after it may begin.
 
     While `requests_at_once` requests are being answered, further ones get a 503. Connections are not counted: those
-    that send nothing end by themselves, and must not keep others out meanwhile.
+    that send nothing end by themselves, and must not keep others out meanwhile. A connection whose client takes less
+    than `SLOWEST_BYTES_PER_SECOND` of its answer for `answer_seconds` is cut off: the answer's memory and its place
+    are needed by others.
     """
 
     request_seconds: float
+    answer_seconds: float
     requests_at_once: int
     _deadline: asyncio.TimerHandle | None = None
+    _cut: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
         super().connection_made(transport)
+        transport.set_write_buffer_limits(high=0)  # so that whatever a client does not take is told of
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unwatch()
+        self._taken()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._wait_for_reader()
+
+    def resume_writing(self) -> None:
+        self._taken()
+        super().resume_writing()
 
     def handle_events(self) -> None:
         is_full = len(self.tasks) >= self.requests_at_once
@@ -63,18 +78,38 @@ class BoundedProtocol(H11Protocol):
         elif self._deadline is None:
             self._deadline = self.loop.call_later(self.request_seconds, self.transport.close)
 
+    def _wait_for_reader(self) -> None:
+        """Look after a while how much of what waits now was taken."""
+        waiting = self.transport.get_write_buffer_size()
+        self._cut = self.loop.call_later(self.answer_seconds, self._judge_reader, waiting)
+
+    def _judge_reader(self, waiting: int) -> None:
+        if waiting - self.transport.get_write_buffer_size() < self.answer_seconds * SLOWEST_BYTES_PER_SECOND:
+            self.transport.abort()
+        else:
+            self._wait_for_reader()
+
+    def _taken(self) -> None:
+        if self._cut is not None:
+            self._cut.cancel()
+            self._cut = None
+
     def _unwatch(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
 
-def bounded(request_seconds: float, requests_at_once: int) -> type[BoundedProtocol]:
+def bounded(request_seconds: float, requests_at_once: int, answer_seconds: float = 30.0) -> type[BoundedProtocol]:
     """The protocol with these bounds, as uvicorn wants it: a class."""
     return type(
         "BoundedProtocol",
         (BoundedProtocol,),
-        {"request_seconds": request_seconds, "requests_at_once": requests_at_once},
+        {
+            "request_seconds": request_seconds,
+            "answer_seconds": answer_seconds,
+            "requests_at_once": requests_at_once,
+        },
     )
 
 

@@ -7,6 +7,7 @@ from plumbline_score_api.decisions.service import DecisionService
 from plumbline_score_api.history.service import HistoryService
 from plumbline_score_api.instances.service import InstanceService
 from plumbline_score_api.keys.service import KeyService
+from plumbline_score_api.pictures.service import PictureService
 from plumbline_score_api.recommendations.service import RecommendationService
 from plumbline_score_api.scores.service import ScoreService
 
@@ -16,6 +17,7 @@ class Services:
     """The services of the role `serve`."""
 
     keys: KeyService
+    pictures: PictureService
     scores: ScoreService
     instances: InstanceService
     recommendations: RecommendationService

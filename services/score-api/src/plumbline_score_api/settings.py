@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class Settings(BaseSettings):
     """`PLUMBLINE_SCORE_API_…`; what all services share stands under `PLUMBLINE_…`. The database URL is a secret.
 
+    A client that takes less than a kilobyte a second of its answer for `answer_timeout_seconds` is cut off.
     `issuers` is the file of trusted issuers of tokens; a limit of 0 is none; `trusted_proxies` are addresses and
     networks whose `X-Forwarded-For` is believed. `history_days` is for how long a point per change is kept,
     `daily_history_days` a point per day; 0 is for ever.
@@ -25,6 +26,8 @@ class Settings(BaseSettings):
     bad_records_in_a_row: int = Field(default=50, ge=1)
     startup_timeout_seconds: float = Field(default=60, gt=0)
     request_timeout_seconds: float = Field(default=10, gt=0)
+    answer_timeout_seconds: float = Field(default=30, gt=0)
+    access_log: bool = True
     requests_at_once: int = Field(default=200, ge=1)
     history_days: int = Field(default=730, ge=0)
     daily_history_days: int = Field(default=0, ge=0)

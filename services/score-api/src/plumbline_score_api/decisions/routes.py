@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from plumbline_contracts.events import ID_PATTERN
 from pydantic import BaseModel
 
-from plumbline_score_api.access import NoQuery, Reader, Writer
+from plumbline_score_api.access import NoQuery, Reader, RestrictableWriter, Writer
 from plumbline_score_api.audit.schemas import Author
 from plumbline_score_api.decisions.many import decide_many
 from plumbline_score_api.decisions.schemas import (
@@ -116,10 +116,10 @@ async def clear_status(
 
 
 @router.post("/recommendations/statuses", operation_id="setStatuses")
-async def set_statuses(request: Request, who: Writer, body: StatusesBody, _: Empty) -> StatusesResult:
+async def set_statuses(request: Request, who: RestrictableWriter, body: StatusesBody, _: Empty) -> StatusesResult:
     """Decide about many recommendations: those named, or all that match a filter. Each has a result of its own."""
     services = _services(request)
-    return await decide_many(services.decisions, services.recommendations, who.tenant, Author.of(who), body)
+    return await decide_many(services.decisions, services.recommendations, who, body)
 
 
 @router.get("/status-templates", operation_id="listStatusTemplates")

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from plumbline_score_api.access import Reader
+from plumbline_score_api.access import RestrictableReader, refuse_unseen
 from plumbline_score_api.history.schemas import CompareQuery, Comparison, HistoryPage, HistoryQuery
 from plumbline_score_api.history.service import HistoryService
 from plumbline_score_api.problems import RESPONSES
@@ -18,12 +18,18 @@ def _history(request: Request) -> HistoryService:
 
 
 @router.get("", operation_id="listHistory")
-async def list_history(request: Request, who: Reader, query: Annotated[HistoryQuery, Query()]) -> HistoryPage:
+async def list_history(
+    request: Request, who: RestrictableReader, query: Annotated[HistoryQuery, Query()]
+) -> HistoryPage:
     """The score over time: how each day ended, or every change with what led to it."""
+    await refuse_unseen(request, who, query.instance)
     return await _history(request).page(who.tenant, query)
 
 
 @router.get("/compare", operation_id="compareHistory")
-async def compare_history(request: Request, who: Reader, query: Annotated[CompareQuery, Query()]) -> Comparison:
+async def compare_history(
+    request: Request, who: RestrictableReader, query: Annotated[CompareQuery, Query()]
+) -> Comparison:
     """What changed between two moments, control by control, and by how many points."""
+    await refuse_unseen(request, who, query.instance)
     return await _history(request).compare(who.tenant, query)

@@ -4,10 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
-from plumbline_contracts.events import ID_PATTERN
+from plumbline_contracts.events import ID_PATTERN, Insights
 from pydantic import ValidationError
 
-from plumbline_score_api.access import InstanceManager, NoQuery, Reader
+from plumbline_score_api.access import InstanceManager, NoQuery, Reader, RestrictableReader
 from plumbline_score_api.audit.schemas import Author
 from plumbline_score_api.instances.schemas import (
     InsightsBody,
@@ -17,7 +17,7 @@ from plumbline_score_api.instances.schemas import (
     ScanBody,
 )
 from plumbline_score_api.instances.service import InstanceService
-from plumbline_score_api.problems import RESPONSES
+from plumbline_score_api.problems import RESPONSES, ForbiddenError
 
 router = APIRouter(prefix="/v1/instances", tags=["instances"], responses=RESPONSES)
 
@@ -31,9 +31,9 @@ def _instances(request: Request) -> InstanceService:
 
 
 @router.get("", operation_id="listInstances")
-async def list_instances(request: Request, who: Reader, _: Empty) -> InstanceList:
+async def list_instances(request: Request, who: RestrictableReader, _: Empty) -> InstanceList:
     """All connected instances."""
-    return InstanceList(items=await _instances(request).list(who.tenant))
+    return InstanceList(items=await _instances(request).list(who.tenant, who.restriction))
 
 
 @router.get("/{instance}", operation_id="getInstance")
@@ -67,4 +67,6 @@ async def set_insights(
     request: Request, who: InstanceManager, instance: InstanceId, body: InsightsBody, _: Empty
 ) -> InstanceDetail:
     """Decide whether the instance counts in Secure Score; `main` takes it from the former main instance."""
+    if who.restriction is not None and body.insights is Insights.MAIN:
+        raise ForbiddenError("The caller is restricted, and another instance would cease to be main.")
     return await _instances(request).choose_insights(who.tenant, instance, body.insights, Author.of(who), body.note)

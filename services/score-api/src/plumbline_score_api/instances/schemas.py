@@ -32,6 +32,9 @@ class InstanceDetail(InstanceItem):
     changes: list[AuditEntry] = Field(description="What the product's audit trail said when it was last read")
     outcomes: dict[str, int] = Field(description="Outcome to number of controls")
     stale: int = Field(description="Controls whose last result stands in for one that could not be read")
+    trace_id: str | None = Field(
+        description="The trace of the current evaluation, from the request for its collection on: all logs have it"
+    )
 
 
 class InstanceList(BaseModel):
@@ -52,6 +55,7 @@ class ScanAccepted(BaseModel):
     request_id: str
     instance: str
     requested_at: datetime
+    trace_id: str | None = Field(description="The trace that the collection and its evaluation will have")
 
 
 class InsightsBody(BaseModel):

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from plumbline_contracts import ids
+from plumbline_contracts import ids, tracing
 from plumbline_contracts.events import (
     AuditEntry,
     CollectionRequest,
@@ -19,6 +19,7 @@ from plumbline_score_api.audit.schemas import Author
 from plumbline_score_api.instances.insights import InsightsService
 from plumbline_score_api.instances.repository import InstanceRepository
 from plumbline_score_api.instances.schemas import InstanceDetail, InstanceItem, ScanAccepted
+from plumbline_score_api.keys.schemas import Restriction
 from plumbline_score_api.pictures.picture import InstancePicture
 from plumbline_score_api.pictures.service import PictureService
 from plumbline_score_api.problems import NotFoundError
@@ -38,11 +39,11 @@ class InstanceService:
     ) -> None:
         self._repository, self._insights, self._pictures, self._ask = repository, insights, pictures, ask
 
-    async def list(self, tenant: str) -> list[InstanceItem]:
-        """All instances."""
+    async def list(self, tenant: str, within: Restriction | None = None) -> list[InstanceItem]:
+        """All instances; those that a restriction admits."""
         instances = await self._repository.list(tenant)
         insights = await self._insights.read_all(tenant)
-        pictures = (await self._pictures.tenant(tenant)).instances
+        pictures = (await self._pictures.tenant(tenant, within)).instances
         return [
             InstanceItem(**_item(instance, pictures[instance["instance"]], insights[instance["product"]]))
             for instance in instances
@@ -67,6 +68,7 @@ class InstanceService:
             changes=[AuditEntry.model_validate_json(entry) for entry in current.get("audit_entries", [])],
             outcomes=dict(sorted(picture.summary.outcomes.items())),
             stale=picture.summary.stale,
+            trace_id=current.get("trace_id"),
         )
 
     async def scan(self, tenant: str, instance: str, requested_by: str) -> ScanAccepted:
@@ -81,7 +83,12 @@ class InstanceService:
             requested_at=datetime.now(UTC),
         )
         await self._ask(request)
-        return ScanAccepted(request_id=request.request_id, instance=instance, requested_at=request.requested_at)
+        return ScanAccepted(
+            request_id=request.request_id,
+            instance=instance,
+            requested_at=request.requested_at,
+            trace_id=tracing.trace_id(),
+        )
 
     async def choose_insights(
         self, tenant: str, instance: str, insights: Insights, who: Author, note: str | None

@@ -25,7 +25,8 @@ class KeyRepository:
 
     async def insert(self, tenant: str, key: ApiKey) -> None:
         """Keep a new key."""
-        document = key.model_dump(mode="python") | {"_id": key.key_id, "tenant": tenant, "roles": sorted(key.roles)}
+        stored = {"roles": sorted(key.roles), "restriction": _stored(key)}
+        document = key.model_dump(mode="python") | {"_id": key.key_id, "tenant": tenant} | stored
         await self._keys.insert_one(document)
 
     async def page(self, tenant: str, after: tuple[datetime, str] | None, limit: int) -> list[ApiKey]:
@@ -59,6 +60,10 @@ class KeyRepository:
         earlier = [{"last_used_at": None}, {"last_used_at": {"$lt": at}}]
         mine = {"_id": key_id, "tenant": tenant, "$or": earlier}
         await self._keys.update_one(mine, {"$set": {"last_used_at": at}})
+
+
+def _stored(key: ApiKey) -> dict[str, Any] | None:
+    return key.restriction.model_dump(mode="json") if key.restriction is not None else None
 
 
 def _key(document: dict[str, Any]) -> ApiKey:

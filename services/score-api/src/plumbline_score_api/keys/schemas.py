@@ -4,8 +4,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
-from plumbline_contracts.events import Identifier, Timestamp
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from plumbline_contracts.events import Identifier, Product, Timestamp
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_serializer, model_validator
 
 
 class Role(StrEnum):
@@ -15,6 +15,43 @@ class Role(StrEnum):
     WRITE = "SecureScore.ReadWrite"
     INSTANCES = "Instances.Manage"
     KEYS = "Keys.Manage"
+
+
+MOST_INSTANCES = 500
+
+
+class Restriction(BaseModel):
+    """What a caller sees of its tenant: some instances, or those of some products; with both, what fits both.
+
+    To such a caller everything else is not there, and what concerns the tenant as a whole is refused.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, json_schema_extra={"examples": [{"instances": ["sales-eu"]}]}
+    )
+
+    instances: frozenset[Identifier] | None = Field(default=None, min_length=1, max_length=MOST_INSTANCES)
+    products: frozenset[Product] | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _restricts(self) -> "Restriction":
+        if self.instances is None and self.products is None:
+            raise ValueError("name instances, products or both")
+        return self
+
+    @field_serializer("instances", "products")
+    def _in_order(self, names: frozenset[str] | None) -> list[str] | None:
+        return sorted(names) if names is not None else None
+
+    def admits(self, instance: str, product: Product) -> bool:
+        """Whether an instance is seen."""
+        is_named = self.instances is None or instance in self.instances
+        return is_named and (self.products is None or product in self.products)
+
+    def __str__(self) -> str:
+        """For people: `instances sales-eu, support; products salesforce`."""
+        parts = (("instances", self.instances), ("products", self.products))
+        return "; ".join(f"{name} {', '.join(sorted(found))}" for name, found in parts if found is not None)
 
 
 class ApiKey(BaseModel):
@@ -27,6 +64,7 @@ class ApiKey(BaseModel):
     tenant: Identifier
     name: str
     roles: frozenset[Role]
+    restriction: Restriction | None = None
     created_at: datetime
     created_by: str | None = None
     expires_at: datetime | None = None
@@ -46,6 +84,7 @@ class Caller(BaseModel):
     identity: str = Field(
         description="Unique and lasting, as the name is not: `key:ID`, or `ISSUER#SUBJECT` of a token"
     )
+    restriction: Restriction | None = Field(default=None, description="None sees the whole tenant")
 
 
 class KeyState(StrEnum):
@@ -62,6 +101,7 @@ class KeyItem(BaseModel):
     key_id: str
     name: str
     roles: list[Role]
+    restriction: Restriction | None = Field(description="Null for a key that sees the whole tenant")
     state: KeyState
     created_at: Timestamp
     created_by: str | None = Field(description="Null when it is not known")
@@ -105,3 +145,6 @@ class KeyBody(BaseModel):
     )
     roles: frozenset[Role] = Field(min_length=1, description="At most those of the caller")
     expires_at: Timestamp | None = Field(default=None, description="When it ends; null for never")
+    restriction: Restriction | None = Field(
+        default=None, description="What it sees; null for the whole tenant. Not with the role Keys.Manage."
+    )

@@ -18,11 +18,13 @@ from plumbline_score_api.keys.schemas import (
     KeyPage,
     KeyQuery,
     KeyState,
+    Restriction,
     Role,
 )
 from plumbline_score_api.keys.uses import LastUses
 from plumbline_score_api.problems import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from plumbline_score_api.recommendations import cursors
+from plumbline_score_api.sharing import SharedReads
 
 OPERATOR = Author("command line", "command-line")
 """Who makes and ends keys where the database itself can be reached."""
@@ -49,6 +51,7 @@ class KeyService:
     def __init__(self, repository: KeyRepository, audit: AuditRepository, uses: LastUses | None = None) -> None:
         """Without `uses` nobody keeps when a key was last used."""
         self._repository, self._audit, self._uses = repository, audit, uses
+        self._looks: SharedReads[str, ApiKey | None] = SharedReads(repository.find)
 
     async def create(
         self,
@@ -56,27 +59,32 @@ class KeyService:
         name: str,
         roles: frozenset[Role],
         *,
+        restriction: Restriction | None = None,
         expires_days: int | None = None,
         who: Author | None = None,
     ) -> str:
         """A new key, whatever its roles. This is the only moment at which it can be seen.
 
-        Without `who` the audit trail does not know of it.
+        Without `who` the audit trail does not know of it. Raises InvalidError.
         """
+        _refuse_restricted_manager(roles, restriction)
         ends = datetime.now(UTC) + timedelta(days=expires_days) if expires_days else None
-        _, text = await self._make(tenant, name, roles, ends, who)
+        _, text = await self._make(
+            tenant, KeyBody(name=name, roles=roles, expires_at=ends, restriction=restriction), who
+        )
         return text
 
     async def issue(self, who: Caller, wanted: KeyBody) -> KeyCreated:
         """A new key of the caller's tenant. Raises ForbiddenError, InvalidError, ConflictError."""
         if not may_grant(who.roles, wanted.roles):
             raise ForbiddenError("A key cannot have a role that its maker lacks.")
+        _refuse_restricted_manager(wanted.roles, wanted.restriction)
         now = datetime.now(UTC)
         if wanted.expires_at is not None and wanted.expires_at <= now:
             raise InvalidError("expires_at lies in the past; such a key would open nothing.")
         if await self._repository.count_active(who.tenant, now) >= MOST_ACTIVE_KEYS:
             raise ConflictError(f"There are {MOST_ACTIVE_KEYS} active keys; revoke those that nobody uses.")
-        key, text = await self._make(who.tenant, wanted.name, wanted.roles, wanted.expires_at, Author.of(who))
+        key, text = await self._make(who.tenant, wanted, Author.of(who))
         return KeyCreated(**_item(key, now).model_dump(), key=text)
 
     async def page(self, tenant: str, query: KeyQuery) -> KeyPage:
@@ -115,28 +123,33 @@ class KeyService:
         match = _FORM.fullmatch(text)
         if match is None:
             return None
-        key = await self._repository.find(match.group(1))
+        key = await self._looks.get(match.group(1))
         if key is None or not hmac.compare_digest(key.secret_hash, _hash(match.group(2))):
             return None
         if _state(key, datetime.now(UTC)) is not KeyState.ACTIVE:
             return None
         if self._uses is not None:
             self._uses.note(key.tenant, key.key_id)
-        return Caller(tenant=key.tenant, name=key.name, roles=key.roles, identity=f"key:{key.key_id}")
+        return Caller(
+            tenant=key.tenant,
+            name=key.name,
+            roles=key.roles,
+            identity=f"key:{key.key_id}",
+            restriction=key.restriction,
+        )
 
-    async def _make(
-        self, tenant: str, name: str, roles: frozenset[Role], expires_at: datetime | None, who: Author | None
-    ) -> tuple[ApiKey, str]:
+    async def _make(self, tenant: str, wanted: KeyBody, who: Author | None) -> tuple[ApiKey, str]:
         key_id, secret = secrets.token_hex(KEY_ID_LENGTH // 2), secrets.token_urlsafe(32)
         key = ApiKey(
             key_id=key_id,
             secret_hash=_hash(secret),
             tenant=tenant,
-            name=name,
-            roles=roles,
+            name=wanted.name,
+            roles=wanted.roles,
+            restriction=wanted.restriction,
             created_at=datetime.now(UTC),
             created_by=_signed(who) if who else None,
-            expires_at=expires_at,
+            expires_at=wanted.expires_at,
         )
         await self._repository.insert(tenant, key)
         if who is not None:
@@ -165,14 +178,21 @@ def _position(cursor: str | None, scope: str) -> tuple[datetime, str] | None:
 def _entry(action: Action, key: ApiKey, who: Author, at: datetime) -> AuditEntry:
     """One per key and action, whoever does it again."""
     ends = f", until {key.expires_at:%Y-%m-%d %H:%M}" if key.expires_at else ""
+    sees = f"; {key.restriction}" if key.restriction else ""
     return AuditEntry(
         entry_id=f"key.{key.key_id}.{action}",
         at=at,
         who=who.name,
         identity=who.identity,
         action=action,
-        detail=f"{key.key_id} {key.name}: {', '.join(sorted(key.roles))}{ends}",
+        detail=f"{key.key_id} {key.name}: {', '.join(sorted(key.roles))}{ends}{sees}",
     )
+
+
+def _refuse_restricted_manager(roles: frozenset[Role], restriction: Restriction | None) -> None:
+    """Raise InvalidError for a key that could make itself another one which sees more."""
+    if restriction is not None and Role.KEYS in roles:
+        raise InvalidError(f"A key with a restriction cannot have the role {Role.KEYS}: it could make one without.")
 
 
 def _signed(who: Author) -> str:
@@ -187,5 +207,5 @@ def _state(key: ApiKey, now: datetime) -> KeyState:
 
 
 def _item(key: ApiKey, now: datetime) -> KeyItem:
-    stored = key.model_dump(exclude={"secret_hash", "tenant", "roles"})
-    return KeyItem(**stored, roles=sorted(key.roles), state=_state(key, now))
+    stored = key.model_dump(exclude={"secret_hash", "tenant", "roles", "restriction"})
+    return KeyItem(**stored, roles=sorted(key.roles), restriction=key.restriction, state=_state(key, now))

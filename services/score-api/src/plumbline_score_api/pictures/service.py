@@ -4,7 +4,6 @@ Nothing that is derived is stored: an answer is made of the evaluations and deci
 answers can never disagree. What is kept here is bounded, and only saves making the same picture twice.
 """
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 
@@ -12,12 +11,17 @@ from plumbline_contracts.events import ControlDefinition
 
 from plumbline_score_api.decisions.decision import Decision
 from plumbline_score_api.decisions.repository import Book, DecisionRepository
+from plumbline_score_api.keys.schemas import Restriction
+from plumbline_score_api.pictures.bodies import Bodies
 from plumbline_score_api.pictures.picture import Control, InstancePicture, Version, paint
 from plumbline_score_api.pictures.repository import PictureRepository, Pointer
 from plumbline_score_api.pictures.tenant import TenantPicture
 from plumbline_score_api.problems import UnavailableError
+from plumbline_score_api.sharing import SharedReads
 
 MOST_ITEMS = 300_000
+MOST_INSTANCES = 8
+"""Who asks for one instance asks again at once, and then for another."""
 MOST_DEFINITIONS = 20_000
 ATTEMPTS = 10
 
@@ -32,11 +36,17 @@ class PictureService:
     def __init__(self, repository: PictureRepository, decisions: DecisionRepository) -> None:
         self._repository, self._decisions = repository, decisions
         self._tenants: OrderedDict[str, TenantPicture] = OrderedDict()
+        self._instances: OrderedDict[tuple[str, str], InstancePicture] = OrderedDict()
         self._definitions: OrderedDict[str, ControlDefinition] = OrderedDict()
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._looks: SharedReads[str, TenantPicture] = SharedReads(self._look)
+        self.bodies = Bodies()
+        """Answers about the pictures."""
 
-    async def tenant(self, tenant: str) -> TenantPicture:
-        """All instances of a tenant as they are now."""
+    async def tenant(self, tenant: str, within: Restriction | None = None) -> TenantPicture:
+        """All instances of a tenant as they are now; those that a restriction admits."""
+        return (await self._looks.get(tenant)).within(within)
+
+    async def _look(self, tenant: str) -> TenantPicture:
         for _ in range(ATTEMPTS):
             revisions = await self._decisions.revisions(tenant)
             pointers = await self._repository.pointers(tenant)
@@ -46,8 +56,7 @@ class PictureService:
                 self._tenants.move_to_end(tenant)
                 return known
             try:
-                async with self._locks.setdefault(tenant, asyncio.Lock()):
-                    return await self._repaint(tenant, pointers, versions)
+                return await self._repaint(tenant, pointers, versions)
             except ForgottenError:
                 continue
         raise UnavailableError("The instances change faster than they can be read; try again.")
@@ -59,15 +68,20 @@ class PictureService:
             pointer = await self._repository.pointer(tenant, instance)
             if pointer is None:
                 return None
+            known = self._instances.get((tenant, instance))
+            if known is not None and known.version == _version(pointer, _revisions(books)):
+                return known
             try:
-                (picture,) = await self._paint(tenant, [pointer], books, books[None], {})
+                old = {instance: known} if known is not None else {}
+                (picture,) = await self._paint(tenant, [pointer], books, books[None], old)
             except ForgottenError:
                 continue
+            self._keep_instance(tenant, picture)
             return picture
         raise UnavailableError(f"The instance {instance} changes faster than it can be read; try again.")
 
     async def _repaint(self, tenant: str, pointers: list[Pointer], versions: Mapping[str, Version]) -> TenantPicture:
-        """The picture with what changed painted anew; what another request has painted meanwhile is taken."""
+        """The picture with what changed painted anew."""
         known = self._tenants.get(tenant)
         old = known.instances if known is not None else {}
         changed = [p for p in pointers if p.instance not in old or old[p.instance].version != versions[p.instance]]
@@ -125,15 +139,23 @@ class PictureService:
             self._definitions.popitem(last=False)
         return found
 
+    def _keep_instance(self, tenant: str, picture: InstancePicture) -> None:
+        self._instances.pop((tenant, picture.instance), None)
+        self._instances[tenant, picture.instance] = picture
+        if len(self._instances) > MOST_INSTANCES:
+            self._instances.popitem(last=False)
+
     def _keep(self, tenant: str, picture: TenantPicture) -> None:
         self._tenants[tenant] = picture
         self._tenants.move_to_end(tenant)
         size = sum(each.size for each in self._tenants.values())
         while size > MOST_ITEMS and len(self._tenants) > 1:
-            gone, dropped = self._tenants.popitem(last=False)
+            _, dropped = self._tenants.popitem(last=False)
             size -= dropped.size
-            if not self._locks[gone].locked():
-                del self._locks[gone]
+
+
+def _revisions(books: Mapping[str | None, Book]) -> dict[str | None, int]:
+    return {instance: book.revision for instance, book in books.items()}
 
 
 def _version(pointer: Pointer, revisions: Mapping[str | None, int]) -> Version:

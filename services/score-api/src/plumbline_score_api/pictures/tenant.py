@@ -3,12 +3,15 @@
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from functools import cached_property
+from itertools import count
 from typing import Any, TypeVar, cast
 
+from plumbline_score_api.keys.schemas import Restriction
 from plumbline_score_api.pictures.picture import InstancePicture, Recommendation, Version
 
 MOST_ANSWERS = 64
 T = TypeVar("T")
+_NUMBERS = count()
 
 
 class TenantPicture:
@@ -16,6 +19,8 @@ class TenantPicture:
 
     def __init__(self, instances: Mapping[str, InstancePicture]) -> None:
         self.instances = instances
+        self.number = next(_NUMBERS)
+        """Names this picture: no other of the process has it."""
         self._answers: OrderedDict[Hashable, Any] = OrderedDict()
 
     @cached_property
@@ -38,6 +43,17 @@ class TenantPicture:
         """A recommendation by control id, else by alias."""
         picture = self.instances.get(instance)
         return picture.find(control) if picture is not None else None
+
+    def within(self, restriction: Restriction | None) -> "TenantPicture":
+        """What a restricted caller sees of it; everything without a restriction."""
+        if restriction is None:
+            return self
+        return self.once(
+            ("within", restriction),
+            lambda: TenantPicture(
+                {name: each for name, each in self.instances.items() if restriction.admits(name, each.product)}
+            ),
+        )
 
     def once(self, question: Hashable, answer: Callable[[], T]) -> T:
         """The answer to a question about this picture, kept for those who ask again."""

@@ -15,8 +15,8 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalGenerationError, IllegalStateError, UnknownMemberIdError
 from aiokafka.structs import ConsumerRecord
-from opentelemetry import context, propagate
-from plumbline_contracts import envelope
+from opentelemetry import context
+from plumbline_contracts import envelope, tracing
 from plumbline_contracts.events import ControlDefinition, ControlResults, InstanceStatus
 from plumbline_contracts.kafka import KafkaSettings
 from prometheus_client import Counter, Gauge
@@ -30,6 +30,20 @@ from plumbline_score_api.projection.upkeep import LATER, Clockwork
 log = structlog.get_logger(__name__)
 
 BAD_RECORDS = Counter("plumbline_score_api_bad_records_total", "Records that could not be projected", ["topic"])
+LAG_RECORDS = Gauge(
+    "plumbline_score_api_projection_lag_records",
+    "Records on this replica's partitions that it has yet to do",
+    ["topic"],
+)
+LAG_SECONDS = Gauge(
+    "plumbline_score_api_projection_lag_seconds",
+    "Age of the record that was done last; 0 when none is left to do",
+    ["topic"],
+)
+CATALOGUE_LEFT = Gauge(
+    "plumbline_score_api_catalogue_left_records",
+    "Records of control-catalogue that this replica has yet to read before it begins",
+)
 WAITING = Gauge("plumbline_score_api_waiting_evaluations", "Whole evaluations that wait for control definitions")
 TOPICS = ("control-results", "control-catalogue", "instance-status")
 POLL_MS = 200
@@ -122,8 +136,11 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]
                         break
                     self.turned_at = time.monotonic()
                     await self._project(record)
+                    age = time.time() - record.timestamp / 1000
+                    LAG_SECONDS.labels(self._names[record.topic]).set(max(0.0, age))
                     self._done[partition] = record.offset + 1
             await self._commit()
+            await self._measure()
             await self._look_after_waiting()
 
     async def _commit(self) -> None:
@@ -139,6 +156,18 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]
         except _LOST as error:
             log.warning("commit lost in a rebalance, the records are read again", problem=str(error))
         self._done = {}
+
+    async def _measure(self) -> None:
+        """How far behind this replica is, over the partitions that it has read from."""
+        left: Tally[str] = Tally()
+        for partition in self._consumer.assignment():
+            end = self._consumer.highwater(partition)
+            if end is not None:
+                left[self._names[partition.topic]] += max(0, end - await self._consumer.position(partition))
+        for name in TOPICS:
+            LAG_RECORDS.labels(name).set(left[name])
+            if not left[name]:
+                LAG_SECONDS.labels(name).set(0)
 
     async def _look_after_waiting(self) -> None:
         """Apply evaluations whose definitions came, say every minute what the others wait for, and do what is due."""
@@ -160,7 +189,7 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]
         name = self._names[record.topic]
         if record.value is None and name != "control-results":
             return  # a tombstone of a compacted topic: no news
-        token = context.attach(propagate.extract(dict(envelope.trace_carrier(record.headers))))
+        token = context.attach(tracing.of_record(record.headers))
         try:
             await self._patience.do(partial(self._takers[name], record))
         except envelope.BadRecordError as error:
@@ -200,10 +229,12 @@ async def read_catalogue(
     for partition, offset in (await consumer.beginning_offsets(partitions)).items():
         consumer.seek(partition, offset)
     ends = await consumer.end_offsets(partitions)
-    while any([await consumer.position(partition) < end for partition, end in ends.items()]):
+    while left := sum([max(0, end - await consumer.position(partition)) for partition, end in ends.items()]):
+        CATALOGUE_LEFT.set(left)
         batches = await consumer.getmany(timeout_ms=500, max_records=RECORDS_AT_ONCE)
         found = [d for records in batches.values() for d in _definitions(records)]
         await patience.do(partial(service.take_definitions, found))
+    CATALOGUE_LEFT.set(0)
 
 
 def _definitions(records: list[ConsumerRecord]) -> Iterator[ControlDefinition]:

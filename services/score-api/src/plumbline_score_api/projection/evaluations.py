@@ -1,7 +1,7 @@
 """What identifies an evaluation, and which of two is the newer. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
@@ -16,7 +16,7 @@ class Evaluation:
     """One evaluation of one publication of an instance's snapshot, named by `key`.
 
     Of two evaluations of an instance the one of greater `precedence` stands: text that sorts by snapshot start
-    (milliseconds, as stored), then catalogue generation, then evaluation id.
+    (milliseconds, as stored), then catalogue generation, then evaluation id. `trace_id` is the trace that brought it.
     """
 
     instance: str
@@ -24,9 +24,10 @@ class Evaluation:
     snapshot_id: str
     key: str
     precedence: str
+    trace_id: str | None = field(default=None, compare=False)
 
     @classmethod
-    def of(cls, part: ControlResults) -> Self:
+    def of(cls, part: ControlResults, trace_id: str | None = None) -> Self:
         """The evaluation that a part belongs to."""
         return cls(
             instance=part.instance,
@@ -34,6 +35,7 @@ class Evaluation:
             snapshot_id=part.snapshot_id,
             key=f"{part.evaluation_id}.{part.snapshot_digest[:16]}",
             precedence=_precedence(part.snapshot_started_at, part.catalogue_generation, part.evaluation_id),
+            trace_id=trace_id,
         )
 
     def replaces(self, current: Mapping[str, Any] | None) -> bool:

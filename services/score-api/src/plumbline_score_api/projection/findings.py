@@ -1,10 +1,11 @@
 """What a new evaluation makes of the findings before it. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
-from plumbline_contracts.events import ControlDefinition, ControlResult, Outcome, UnknownReason
+from plumbline_contracts.events import ControlResult, Outcome, UnknownReason
 
 from plumbline_score_api.pictures.picture import Control
 from plumbline_score_api.scores.scoring import is_still_stale
@@ -19,14 +20,13 @@ class Finding:
     """
 
     result: ControlResult
-    definition: ControlDefinition
     evaluated_at: datetime
     first_seen_at: datetime
     changed_at: datetime
     stale_since: datetime | None = None
     regressed_at: datetime | None = None
 
-    @property
+    @cached_property
     def control(self) -> Control:
         """For pictures."""
         result = self.result
@@ -53,28 +53,38 @@ class Finding:
 
 
 def settle(
-    before: Mapping[str, Finding],
+    before: Mapping[str, Control],
+    kept: Mapping[str, ControlResult],
     results: Iterable[ControlResult],
-    definitions: Mapping[str, ControlDefinition],
     evaluated_at: datetime,
 ) -> list[Finding]:
-    """The findings after an evaluation. `definitions` is by control id; controls without a result are gone."""
-    return [_next(before.get(r.control_id), r, definitions[r.control_id], evaluated_at) for r in results]
+    """The findings after an evaluation; controls without a result are gone.
+
+    `before` is what stood, by control id; `kept` has the former results of those that could not be read now
+    (`could_not_be_read`), which may stand in.
+    """
+    return [_next(before.get(r.control_id), kept.get(r.control_id), r, evaluated_at) for r in results]
 
 
-def _next(known: Finding | None, result: ControlResult, definition: ControlDefinition, at: datetime) -> Finding:
+def could_not_be_read(result: ControlResult) -> bool:
+    """Whether the former result may stand in for this one."""
+    return result.reason is UnknownReason.COLLECTION_ERROR
+
+
+def _next(known: Control | None, former: ControlResult | None, result: ControlResult, at: datetime) -> Finding:
     if known is None:
-        return Finding(result, definition, at, first_seen_at=at, changed_at=at)
-    if result.reason is UnknownReason.COLLECTION_ERROR and known.result.outcome is not Outcome.UNKNOWN:
+        return Finding(result, at, first_seen_at=at, changed_at=at)
+    if could_not_be_read(result) and former is not None and known.outcome is not Outcome.UNKNOWN:
         stale_since = known.stale_since or at
         if is_still_stale(stale_since, at):
-            return replace(known, stale_since=stale_since)
-    changed = result.outcome is not known.result.outcome
-    fell = changed and known.result.outcome is Outcome.PASS and result.outcome in (Outcome.FAIL, Outcome.PARTIAL)
+            return Finding(
+                former, known.evaluated_at, known.first_seen_at, known.changed_at, stale_since, known.regressed_at
+            )
+    changed = result.outcome is not known.outcome
+    fell = changed and known.outcome is Outcome.PASS and result.outcome in (Outcome.FAIL, Outcome.PARTIAL)
     recovered = result.outcome is Outcome.PASS
     return Finding(
         result,
-        definition,
         at,
         first_seen_at=known.first_seen_at,
         changed_at=at if changed else known.changed_at,

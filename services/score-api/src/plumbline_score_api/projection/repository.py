@@ -23,11 +23,13 @@ from pydantic import TypeAdapter
 from pymongo import ReplaceOne, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
-from plumbline_score_api.pictures.picture import CONTROLS
+from plumbline_score_api.pictures.picture import CONTROLS, Control
 from plumbline_score_api.projection.evaluations import Evaluation
 from plumbline_score_api.projection.findings import Finding
+from plumbline_score_api.recommendations.repository import field_of
 
 EXPOSED_PER_DOCUMENT = 500
+RESULTS_PER_DOCUMENT = 100
 WRITES_AT_ONCE = 100
 DUPLICATE_KEY = 11000
 Collection: TypeAlias = "AsyncIOMotorCollection[dict[str, Any]]"
@@ -46,7 +48,7 @@ class ProjectionRepository:
         """Create the indexes; does nothing when they are there."""
         await self._parts.create_index([("tenant", 1), ("instance", 1), ("evaluation", 1), ("part", 1)])
         await self._parts.create_index([("waiting", 1)])
-        await self._findings.create_index([("tenant", 1), ("evaluation", 1), ("control_id", 1)])
+        await self._findings.create_index([("tenant", 1), ("evaluation", 1)])
         await self._findings.create_index([("tenant", 1), ("instance", 1), ("precedence", 1)])
         await self._exposed.create_index([("tenant", 1), ("evaluation", 1), ("control_id", 1), ("number", 1)])
         await self._exposed.create_index([("tenant", 1), ("instance", 1), ("precedence", 1)])
@@ -54,9 +56,8 @@ class ProjectionRepository:
         await self._instances.create_index([("current.is_settled", 1)])
         await self._pictures.create_index([("tenant", 1), ("instance", 1), ("precedence", 1)])
 
-    async def stage(self, tenant: str, part: ControlResults) -> None:
-        """Keep a part; keeping it again changes nothing."""
-        evaluation = Evaluation.of(part)
+    async def stage(self, tenant: str, evaluation: Evaluation, part: ControlResults) -> None:
+        """Keep a part of an evaluation; keeping it again changes nothing."""
         document = {
             **_belongs(tenant, evaluation),
             "_id": f"{tenant}/{part.instance}/{evaluation.key}/{part.part}",
@@ -64,6 +65,7 @@ class ProjectionRepository:
             "part_count": part.part_count,
             "product": part.product,
             "snapshot_id": part.snapshot_id,
+            "trace_id": evaluation.trace_id,
             "body": part.model_dump_json(exclude_none=True),
         }
         await self._parts.replace_one({"_id": document["_id"]}, document, upsert=True)
@@ -102,15 +104,27 @@ class ProjectionRepository:
         document = await self._instances.find_one({"_id": f"{tenant}/{instance}"}, {"current": 1})
         return document.get("current") if document else None
 
-    async def findings(self, tenant: str, instance: str, key: str) -> dict[str, Finding]:
-        """The findings of an evaluation by control id."""
-        query = {"tenant": tenant, "instance": instance, "evaluation": key}
-        found = [_finding(document) async for document in self._findings.find(query)]
-        return {finding.result.control_id: finding for finding in found}
+    async def controls(self, tenant: str, instance: str, key: str) -> dict[str, Control]:
+        """The findings of an evaluation without their evidence, by control id."""
+        document = await self._pictures.find_one({"_id": f"{tenant}/{instance}/{key}", "tenant": tenant})
+        found = CONTROLS.validate_json(document["body"]) if document else []
+        return {control.control_id: control for control in found}
+
+    async def results(self, tenant: str, instance: str, key: str, wanted: set[str]) -> dict[str, ControlResult]:
+        """Some results of an evaluation, by control id."""
+        if not wanted:
+            return {}
+        query, fields = {"tenant": tenant, "instance": instance, "evaluation": key}, map(field_of, sorted(wanted))
+        found = self._findings.find(query, {f"results.{name}": 1 for name in fields})
+        bodies = [body async for document in found for body in document.get("results", {}).values()]
+        return {each.control_id: each for each in map(ControlResult.model_validate_json, bodies)}
 
     async def write_findings(self, tenant: str, evaluation: Evaluation, findings: list[Finding]) -> None:
-        """Keep the findings of an evaluation that no reader sees yet, one by one and all in one picture."""
-        await _replace(self._findings, [_document(tenant, evaluation, finding) for finding in findings])
+        """Keep the findings of an evaluation that no reader sees yet: their results some together, all in a picture."""
+        slices = [
+            findings[start : start + RESULTS_PER_DOCUMENT] for start in range(0, len(findings), RESULTS_PER_DOCUMENT)
+        ]
+        await _replace(self._findings, [_slice(tenant, evaluation, number, some) for number, some in enumerate(slices)])
         body = CONTROLS.dump_json([finding.control for finding in findings], exclude_none=False).decode()
         identity = f"{tenant}/{evaluation.instance}/{evaluation.key}"
         await _replace(self._pictures, [{**_belongs(tenant, evaluation), "_id": identity, "body": body}])
@@ -203,13 +217,9 @@ class ProjectionRepository:
         if changes:
             await _unless_newer(self._controls, changes)
 
-    async def definitions(self, keys: list[str]) -> dict[str, ControlDefinition]:
-        """The definitions of these `control_id@digest` keys that are known, by control id."""
-        found = [
-            ControlDefinition.model_validate_json(document["body"])
-            async for document in self._controls.find({"_id": {"$in": keys}})
-        ]
-        return {definition.control_id: definition for definition in found}
+    async def defined(self, keys: list[str]) -> set[str]:
+        """Those of these `control_id@digest` keys whose definitions are known."""
+        return {document["_id"] async for document in self._controls.find({"_id": {"$in": keys}}, {"_id": 1})}
 
 
 async def _replace(collection: Collection, documents: list[dict[str, Any]]) -> None:
@@ -235,6 +245,7 @@ def _evaluation(staged: dict[str, Any]) -> Evaluation:
         snapshot_id=staged["snapshot_id"],
         key=staged["evaluation"],
         precedence=staged["precedence"],
+        trace_id=staged.get("trace_id"),
     )
 
 
@@ -247,30 +258,12 @@ def _belongs(tenant: str, evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def _document(tenant: str, evaluation: Evaluation, finding: Finding) -> dict[str, Any]:
-    result, definition = finding.result, finding.definition
+def _slice(tenant: str, evaluation: Evaluation, number: int, findings: list[Finding]) -> dict[str, Any]:
     return {
         **_belongs(tenant, evaluation),
-        "_id": f"{tenant}/{evaluation.instance}/{evaluation.key}/{result.control_id}",
-        "product": evaluation.product,
-        "control_id": result.control_id,
-        "evaluated_at": finding.evaluated_at,
-        "first_seen_at": finding.first_seen_at,
-        "changed_at": finding.changed_at,
-        "stale_since": finding.stale_since,
-        "regressed_at": finding.regressed_at,
-        "result": result.model_dump_json(exclude_none=True),
-        "definition": definition.model_dump_json(exclude_none=True),
+        "_id": f"{tenant}/{evaluation.instance}/{evaluation.key}/{number}",
+        "number": number,
+        "results": {
+            field_of(each.result.control_id): each.result.model_dump_json(exclude_none=True) for each in findings
+        },
     }
-
-
-def _finding(document: dict[str, Any]) -> Finding:
-    return Finding(
-        result=ControlResult.model_validate_json(document["result"]),
-        definition=ControlDefinition.model_validate_json(document["definition"]),
-        evaluated_at=document["evaluated_at"],
-        first_seen_at=document["first_seen_at"],
-        changed_at=document["changed_at"],
-        stale_since=document["stale_since"],
-        regressed_at=document["regressed_at"],
-    )

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from plumbline_contracts import envelope
+from plumbline_contracts import envelope, tracing
 from plumbline_contracts.events import (
     ControlDefinition,
     ControlResult,
@@ -21,7 +21,7 @@ from plumbline_score_api.decisions.service import DecisionService, Reopening
 from plumbline_score_api.history.recording import Recorder
 from plumbline_score_api.instances.insights import InsightsService
 from plumbline_score_api.projection.evaluations import Evaluation, refuse_wrong_numbers
-from plumbline_score_api.projection.findings import Finding, settle
+from plumbline_score_api.projection.findings import Finding, could_not_be_read, settle
 from plumbline_score_api.projection.repository import EXPOSED_PER_DOCUMENT, ProjectionRepository
 
 log = structlog.get_logger(__name__)
@@ -31,6 +31,9 @@ IGNORED = Counter("plumbline_score_api_evaluations_ignored_total", "Whole evalua
 PROJECTION_AGE = Gauge(
     "plumbline_score_api_projection_age_seconds", "Age of the newest projected evaluation at its switch"
 )
+
+
+MOST_DEFINED = 50_000
 
 
 class UnknownDefinitionsError(Exception):
@@ -63,6 +66,7 @@ class ProjectionService:
     ) -> None:
         self._repository, self._insights = repository, insights
         self._decisions, self._recorder = decisions, recorder
+        self._defined: set[str] = set()
 
     async def take_definitions(self, definitions: list[ControlDefinition]) -> None:
         """Keep definitions."""
@@ -86,12 +90,12 @@ class ProjectionService:
         """
         refuse_wrong_numbers(part)
         envelope.refuse_future(part.snapshot_started_at, now=datetime.now(UTC), what="the snapshot's start")
-        tenant, evaluation = part.tenant, Evaluation.of(part)
+        tenant, evaluation = part.tenant, Evaluation.of(part, tracing.trace_id())
         if not evaluation.replaces(await self._repository.current(tenant, part.instance)):
             IGNORED.inc(part.part_count is not None)
             await self._repository.unstage(tenant, evaluation)
             return
-        await self._repository.stage(tenant, part)
+        await self._repository.stage(tenant, evaluation, part)
         if await self._repository.is_whole(tenant, evaluation):
             try:
                 await self._apply(tenant, evaluation)
@@ -141,8 +145,8 @@ class ProjectionService:
             await self._repository.unstage(tenant, evaluation)
             return
         last, results = gathered
-        definitions = await self._require([f"{result.control_id}@{result.control_digest}" for result in results])
-        findings = await self._settle(tenant, evaluation, last, results, definitions, former)
+        await self._require([f"{result.control_id}@{result.control_digest}" for result in results])
+        findings = await self._settle(tenant, evaluation, last, results, former)
         await self._repository.write_findings(tenant, evaluation, findings)
         await self._insights.introduce(tenant, evaluation.product, evaluation.instance)
         controls = [finding.control for finding in findings]
@@ -170,13 +174,16 @@ class ProjectionService:
             number += 1
         return None
 
-    async def _require(self, keys: list[str]) -> dict[str, ControlDefinition]:
-        """The definitions of these `control_id@digest` keys by control id. Raises UnknownDefinitionsError."""
-        found = await self._repository.definitions(keys)
-        known = {definition.key for definition in found.values()}
-        if missing := sorted(set(keys) - known):
-            raise UnknownDefinitionsError(missing)
-        return found
+    async def _require(self, keys: list[str]) -> None:
+        """The definitions of these `control_id@digest` keys are there. Raises UnknownDefinitionsError.
+
+        A definition that was there once stays: it is not asked for again.
+        """
+        if unsure := set(keys) - self._defined:
+            known = await self._repository.defined(sorted(unsure))
+            if missing := sorted(unsure - known):
+                raise UnknownDefinitionsError(missing)
+            self._defined = (self._defined | known) if len(self._defined) < MOST_DEFINED else known
 
     async def _settle(
         self,
@@ -184,16 +191,18 @@ class ProjectionService:
         evaluation: Evaluation,
         last: ControlResults,
         results: list[ControlResult],
-        definitions: dict[str, ControlDefinition],
         former: dict[str, Any] | None,
     ) -> list[Finding]:
         """The findings; one that stands in for an unread one keeps its exposed entities."""
-        before = await self._repository.findings(tenant, evaluation.instance, former["key"]) if former else {}
-        findings = settle(before, results, definitions, last.snapshot_started_at)
+        if former is None:
+            return settle({}, {}, results, last.snapshot_started_at)
+        place = (tenant, evaluation.instance, former["key"])
+        unread = {result.control_id for result in results if could_not_be_read(result)}
+        before, kept = await self._repository.controls(*place), await self._repository.results(*place, unread)
+        findings = settle(before, kept, results, last.snapshot_started_at)
         for finding in findings:
-            if finding.stale_since is not None and former:
-                control = finding.result.control_id
-                await self._repository.carry_exposed(tenant, evaluation, former["key"], control)
+            if finding.stale_since is not None:
+                await self._repository.carry_exposed(tenant, evaluation, former["key"], finding.result.control_id)
         return findings
 
 
@@ -216,6 +225,7 @@ def _tell(tenant: str, last: ControlResults, findings: list[Finding]) -> None:
 def _pointer(evaluation: Evaluation, last: ControlResults, reopened: list[Reopening]) -> dict[str, Any]:
     return {
         "key": evaluation.key,
+        "trace_id": evaluation.trace_id,
         "evaluation_id": last.evaluation_id,
         "snapshot_id": last.snapshot_id,
         "started_at": last.snapshot_started_at,

@@ -3,8 +3,14 @@
 from typing import Any
 
 from motor.motor_asyncio import AsyncIOMotorDatabase
+from plumbline_contracts.events import ControlResult
 
 Document = dict[str, Any]
+
+
+def field_of(control_id: str) -> str:
+    """A control id as a field's name, in which a dot would be a path."""
+    return control_id.replace(".", "~")
 
 
 class RecommendationRepository:
@@ -13,11 +19,13 @@ class RecommendationRepository:
     def __init__(self, database: AsyncIOMotorDatabase[Document]) -> None:
         self._findings, self._exposed = database["findings"], database["exposed"]
 
-    async def find(self, tenant: str, instance: str, evaluation: str, control_id: str) -> Document | None:
-        """The finding of a control in an evaluation."""
-        return await self._findings.find_one(
-            {"_id": f"{tenant}/{instance}/{evaluation}/{control_id}", "tenant": tenant}
-        )
+    async def result(self, tenant: str, instance: str, evaluation: str, control_id: str) -> ControlResult | None:
+        """The result of a control in an evaluation, with its evidence."""
+        name = field_of(control_id)
+        mine = {"tenant": tenant, "instance": instance, "evaluation": evaluation}
+        query = {**mine, f"results.{name}": {"$exists": True}}
+        document = await self._findings.find_one(query, {f"results.{name}": 1})
+        return ControlResult.model_validate_json(document["results"][name]) if document else None
 
     async def exposed(
         self, tenant: str, instance: str, evaluation: str, control_id: str, number: int

@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Query, Request, Response
 from plumbline_contracts.events import ID_PATTERN
 
-from plumbline_score_api.access import NoQuery, Reader
+from plumbline_score_api.access import NoQuery, Reader, RestrictableReader, answered
 from plumbline_score_api.problems import RESPONSES
 from plumbline_score_api.recommendations.schemas import (
     ExposedPage,
@@ -26,20 +26,20 @@ def _recommendations(request: Request) -> RecommendationService:
     return found
 
 
-@router.get("", operation_id="listRecommendations")
+@router.get("", operation_id="listRecommendations", response_model=RecommendationPage)
 async def list_recommendations(
-    request: Request, who: Reader, query: Annotated[RecommendationQuery, Query()]
-) -> RecommendationPage:
+    request: Request, who: RestrictableReader, query: Annotated[RecommendationQuery, Query()]
+) -> Response:
     """Recommendations, the most worthwhile first."""
-    return await _recommendations(request).page(who.tenant, query)
+    return answered(await _recommendations(request).page_body(who.tenant, query, who.restriction))
 
 
 @router.get("/{instance}/{control}", operation_id="getRecommendation")
 async def get_recommendation(
-    request: Request, who: Reader, instance: Id, control: Id, _: Annotated[NoQuery, Query()]
+    request: Request, who: RestrictableReader, instance: Id, control: Id, _: Annotated[NoQuery, Query()]
 ) -> RecommendationDetail:
     """One recommendation, by control id or alias: what, why, how to mend it, and the evidence."""
-    return await _recommendations(request).detail(who.tenant, instance, control)
+    return await _recommendations(request).detail(who.tenant, instance, control, who.restriction)
 
 
 @router.get("/{instance}/{control}/exposed", operation_id="listExposedEntities")

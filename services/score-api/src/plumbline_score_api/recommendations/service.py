@@ -8,6 +8,8 @@ from pydantic import TypeAdapter
 from plumbline_score_api.decisions.schemas import view
 from plumbline_score_api.history.changing import instance_scope
 from plumbline_score_api.history.repository import HistoryRepository
+from plumbline_score_api.keys.schemas import Restriction
+from plumbline_score_api.pictures.bodies import Body
 from plumbline_score_api.pictures.picture import Recommendation
 from plumbline_score_api.pictures.service import PictureService
 from plumbline_score_api.pictures.tenant import TenantPicture
@@ -43,12 +45,18 @@ class RecommendationService:
     ) -> None:
         self._repository, self._pictures, self._history = repository, pictures, history
 
-    async def page(self, tenant: str, query: RecommendationQuery) -> RecommendationPage:
-        """A page in the order that is asked for. Raises InvalidError for a bad cursor."""
+    async def page_body(self, tenant: str, query: RecommendationQuery, within: Restriction | None = None) -> Body:
+        """A page in the order that is asked for, as it is sent. Raises InvalidError for a bad cursor."""
+        picture = await self._pictures.tenant(tenant, within)
+        question = ("page", query.model_dump_json())
+        return self._pictures.bodies.once(
+            picture, question, lambda: self._page(tenant, picture, query).model_dump_json().encode()
+        )
+
+    def _page(self, tenant: str, picture: TenantPicture, query: RecommendationQuery) -> RecommendationPage:
         filters = query.filters
         scope = f"recommendations of {tenant} {filters.model_dump_json()} {query.sort}"
         after = str(cursors.decode(query.cursor, scope, str)[0]) if query.cursor else None
-        picture = await self._pictures.tenant(tenant)
         found = select(picture, filters, query.sort)
         start = found.after(after)
         end = min(start + query.limit, len(found.items))
@@ -59,18 +67,24 @@ class RecommendationService:
             next_cursor=cursors.encode(scope, found.keys[end - 1]) if end < len(found.items) else None,
         )
 
-    async def selected(self, tenant: str, filters: Filters) -> list[Recommendation]:
+    async def selected(self, tenant: str, filters: Filters, within: Restriction | None = None) -> list[Recommendation]:
         """All that match filters, the most worthwhile first."""
-        return select(await self._pictures.tenant(tenant), filters).items
+        return select(await self._pictures.tenant(tenant, within), filters).items
 
-    async def detail(self, tenant: str, instance: str, control: str) -> RecommendationDetail:
+    async def instances(self, tenant: str, within: Restriction | None = None) -> frozenset[str]:
+        """The instances that there are; those that a restriction admits."""
+        return frozenset((await self._pictures.tenant(tenant, within)).instances)
+
+    async def detail(
+        self, tenant: str, instance: str, control: str, within: Restriction | None = None
+    ) -> RecommendationDetail:
         """One recommendation by control id or alias. Raises NotFoundError."""
         for _ in range(ATTEMPTS):
-            picture = await self._pictures.tenant(tenant)
+            picture = await self._pictures.tenant(tenant, within)
             item = _found(picture, instance, control)
-            finding = await self._repository.find(tenant, instance, item.evaluation, item.control.control_id)
-            if finding is not None:
-                return await self._detailed(tenant, picture, item, ControlResult.model_validate_json(finding["result"]))
+            result = await self._repository.result(tenant, instance, item.evaluation, item.control.control_id)
+            if result is not None:
+                return await self._detailed(tenant, picture, item, result)
         raise UnavailableError(f"The instance {instance} changes faster than it can be read; try again.")
 
     async def exposed(self, tenant: str, instance: str, control: str, query: ExposedQuery) -> ExposedPage:

@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Query, Request, Response
 from plumbline_contracts.events import ID_PATTERN, Product
 
-from plumbline_score_api.access import NoQuery, Reader
+from plumbline_score_api.access import NoQuery, Reader, RestrictableReader, answered
 from plumbline_score_api.problems import RESPONSES
 from plumbline_score_api.scores.schemas import (
     CategoryList,
@@ -31,22 +31,22 @@ def _scores(request: Request) -> ScoreService:
     return found
 
 
-@router.get("/secure-score", operation_id="getSecureScore")
-async def get_secure_score(request: Request, who: Reader, _: Empty) -> SecureScore:
+@router.get("/secure-score", operation_id="getSecureScore", response_model=SecureScore)
+async def get_secure_score(request: Request, who: RestrictableReader, _: Empty) -> Response:
     """The tenant's Secure Score, with each product's."""
-    return await _scores(request).secure_score(who.tenant)
+    return answered(await _scores(request).secure_score_body(who.tenant, who.restriction))
 
 
 @router.get("/products", operation_id="listProducts")
-async def list_products(request: Request, who: Reader, _: Empty) -> ProductList:
+async def list_products(request: Request, who: RestrictableReader, _: Empty) -> ProductList:
     """The score of every product."""
-    return ProductList(items=await _scores(request).products(who.tenant))
+    return ProductList(items=await _scores(request).products(who.tenant, who.restriction))
 
 
 @router.get("/products/{product}", operation_id="getProduct")
-async def get_product(request: Request, who: Reader, product: Product, _: Empty) -> ProductDetail:
+async def get_product(request: Request, who: RestrictableReader, product: Product, _: Empty) -> ProductDetail:
     """One product, with the score of each of its categories and instances."""
-    return await _scores(request).product(who.tenant, product)
+    return await _scores(request).product(who.tenant, product, who.restriction)
 
 
 @router.get("/instances/{instance}/score", operation_id="getInstanceScore")
@@ -56,18 +56,18 @@ async def get_instance_score(request: Request, who: Reader, instance: Id, _: Emp
 
 
 @router.get("/categories", operation_id="listCategories")
-async def list_categories(request: Request, who: Reader, scope: Scope) -> CategoryList:
+async def list_categories(request: Request, who: RestrictableReader, scope: Scope) -> CategoryList:
     """The score of every category in scope."""
-    return CategoryList(items=await _scores(request).categories(who.tenant, scope))
+    return CategoryList(items=await _scores(request).categories(who.tenant, scope, who.restriction))
 
 
 @router.get("/frameworks", operation_id="listFrameworks")
-async def list_frameworks(request: Request, who: Reader, scope: Scope) -> FrameworkList:
+async def list_frameworks(request: Request, who: RestrictableReader, scope: Scope) -> FrameworkList:
     """The score of every framework in scope, over the controls that are mapped to it."""
-    return FrameworkList(items=await _scores(request).frameworks(who.tenant, scope))
+    return FrameworkList(items=await _scores(request).frameworks(who.tenant, scope, who.restriction))
 
 
 @router.get("/frameworks/{framework}", operation_id="getFramework")
-async def get_framework(request: Request, who: Reader, framework: Id, scope: Scope) -> FrameworkDetail:
+async def get_framework(request: Request, who: RestrictableReader, framework: Id, scope: Scope) -> FrameworkDetail:
     """One framework, with the score of each of its ids."""
-    return await _scores(request).framework(who.tenant, framework, scope)
+    return await _scores(request).framework(who.tenant, framework, scope, who.restriction)

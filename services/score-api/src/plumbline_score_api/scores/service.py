@@ -2,10 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
 
 from plumbline_contracts.events import Insights, Product
 
 from plumbline_score_api.instances.insights import InsightsService
+from plumbline_score_api.keys.schemas import Restriction
+from plumbline_score_api.pictures.bodies import Body
 from plumbline_score_api.pictures.picture import InstancePicture, Summary
 from plumbline_score_api.pictures.service import PictureService
 from plumbline_score_api.pictures.tenant import TenantPicture
@@ -23,7 +27,9 @@ from plumbline_score_api.scores.schemas import (
     SecureScore,
 )
 from plumbline_score_api.scores.scoring import counted
+from plumbline_score_api.sharing import SharedReads
 
+Within: TypeAlias = Restriction | None
 Parts = Callable[[InstancePicture], Mapping[str, Summary]]
 
 
@@ -43,6 +49,22 @@ class Scene:
         names = {name for each in Product for name in counted(self.insights[each]) if product in (None, each)}
         return [picture for name, picture in self.picture.instances.items() if name in names]
 
+    def within(self, restriction: Within) -> "Scene":
+        """What a restricted caller sees."""
+        if restriction is None:
+            return self
+        picture = self.picture.within(restriction)
+        seen = {
+            product: {name: choice for name, choice in choices.items() if name in picture.instances}
+            for product, choices in self.insights.items()
+        }
+        return Scene(picture, seen)
+
+    @cached_property
+    def choices(self) -> frozenset[tuple[str, Insights]]:
+        """The insights of all instances."""
+        return frozenset(entry for choices in self.insights.values() for entry in choices.items())
+
     def choice(self, picture: InstancePicture) -> Insights:
         """The insights of an instance."""
         return self.insights[picture.product].get(picture.instance, Insights.OFF)
@@ -53,19 +75,27 @@ class ScoreService:
 
     def __init__(self, pictures: PictureService, insights: InsightsService) -> None:
         self._pictures, self._insights = pictures, insights
+        self._looks: SharedReads[str, Scene] = SharedReads(self._look)
 
-    async def secure_score(self, tenant: str) -> SecureScore:
+    async def secure_score(self, tenant: str, within: Within = None) -> SecureScore:
         """The tenant's score and that of each product."""
-        scene = await self.scene(tenant)
-        return SecureScore.of(_sum(scene.counted()), products=_products(scene))
+        return _secure_score(await self.scene(tenant, within))
 
-    async def products(self, tenant: str) -> list[ProductScore]:
+    async def secure_score_body(self, tenant: str, within: Within = None) -> Body:
+        """The same as it is sent."""
+        scene = await self.scene(tenant, within)
+        question = ("secure score", scene.choices)
+        return self._pictures.bodies.once(
+            scene.picture, question, lambda: _secure_score(scene).model_dump_json().encode()
+        )
+
+    async def products(self, tenant: str, within: Within = None) -> list[ProductScore]:
         """The score of each product."""
-        return _products(await self.scene(tenant))
+        return _products(await self.scene(tenant, within))
 
-    async def product(self, tenant: str, product: Product) -> ProductDetail:
+    async def product(self, tenant: str, product: Product, within: Within = None) -> ProductDetail:
         """One product with its instances. Raises NotFoundError when the tenant has none of it."""
-        scene = await self.scene(tenant)
+        scene = await self.scene(tenant, within)
         pictures = scene.of(product)
         if not pictures:
             raise NotFoundError(f"No instance of {product} is connected.")
@@ -85,18 +115,18 @@ class ScoreService:
             categories=_categories([picture]),
         )
 
-    async def categories(self, tenant: str, scope: ScopeQuery) -> list[CategoryScore]:
+    async def categories(self, tenant: str, scope: ScopeQuery, within: Within = None) -> list[CategoryScore]:
         """The score of each category in scope. Raises NotFoundError."""
-        return _categories(_chosen(await self.scene(tenant), scope))
+        return _categories(_chosen(await self.scene(tenant, within), scope))
 
-    async def frameworks(self, tenant: str, scope: ScopeQuery) -> list[FrameworkScore]:
+    async def frameworks(self, tenant: str, scope: ScopeQuery, within: Within = None) -> list[FrameworkScore]:
         """The score of each framework in scope. Raises NotFoundError."""
-        parts = _grouped(_chosen(await self.scene(tenant), scope), lambda picture: picture.frameworks)
+        parts = _grouped(_chosen(await self.scene(tenant, within), scope), lambda picture: picture.frameworks)
         return [FrameworkScore.of(summary, framework=name) for name, summary in parts.items()]
 
-    async def framework(self, tenant: str, framework: str, scope: ScopeQuery) -> FrameworkDetail:
+    async def framework(self, tenant: str, framework: str, scope: ScopeQuery, within: Within = None) -> FrameworkDetail:
         """One framework with its ids. Raises NotFoundError."""
-        chosen = _chosen(await self.scene(tenant), scope)
+        chosen = _chosen(await self.scene(tenant, within), scope)
         whole = _grouped(chosen, lambda picture: picture.frameworks)
         if framework not in whole:
             raise NotFoundError(f"No control in scope is mapped to a framework {framework}.")
@@ -107,9 +137,17 @@ class ScoreService:
             requirements=[RequirementScore.of(summary, requirement=name) for name, summary in parts.items()],
         )
 
-    async def scene(self, tenant: str) -> Scene:
-        """The tenant as it is now."""
+    async def scene(self, tenant: str, within: Within = None) -> Scene:
+        """The tenant as it is now; what a restriction admits."""
+        return (await self._looks.get(tenant)).within(within)
+
+    async def _look(self, tenant: str) -> Scene:
+        """The picture first: an instance has its insights before it is seen."""
         return Scene(await self._pictures.tenant(tenant), await self._insights.read_all(tenant))
+
+
+def _secure_score(scene: Scene) -> SecureScore:
+    return SecureScore.of(_sum(scene.counted()), products=_products(scene))
 
 
 def _chosen(scene: Scene, scope: ScopeQuery) -> list[InstancePicture]:
