@@ -66,14 +66,21 @@ def test_up_on_a_running_stack_says_so_and_starts_nothing(stack: Stack) -> None:
     assert {process.pid for process in stack.left} == before
 
 
+def _points(client: httpx.Client) -> tuple[float, float]:
+    found = score(client)
+    return found["current"], found["max"]
+
+
 def test_a_second_stack_runs_beside_and_state_survives_a_restart(stack: Stack, tmp_path: Path) -> None:
+    with stack.client() as client:
+        firsts = _points(client)
     second = Stack(tmp_path / "a home with spaces", free_port_base())
     try:
         second.up()
         with second.client() as client:
             before = score(client)
         with stack.client() as client:
-            assert score(client)["max"] > 0
+            assert _points(client) == firsts
         second.run("simulate", "set", "salesforce-demo", "requireHttpOnly", "true")
         second.down()
         assert second.left == []
@@ -86,6 +93,8 @@ def test_a_second_stack_runs_beside_and_state_survives_a_restart(stack: Stack, t
     finally:
         second.down()
     assert second.left == []
+    with stack.client() as client:
+        assert _points(client) == firsts
 
 
 def test_a_taken_port_is_named_and_nothing_is_left(tmp_path: Path) -> None:

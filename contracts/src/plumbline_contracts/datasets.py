@@ -4,7 +4,7 @@ They are the contract between collector (which fills them) and evaluator (which 
 them). Files: `contracts/datasets/<product>.yaml`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Literal, Self
 
@@ -16,6 +16,7 @@ from plumbline_contracts.files import data_folder
 
 FieldType = Literal["bool", "int", "double", "string", "timestamp", "string_list"]
 
+_COUNT_OF = "count of "
 _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "bool": (bool,),
     "int": (int,),
@@ -35,6 +36,11 @@ class FieldSchema(BaseModel):
     description: str
     source: str = Field(description="The vendor's field or how it is derived")
     permission: str | None = Field(default=None, description="Needed for this field beyond the dataset's own")
+
+    @property
+    def counts(self) -> str | None:
+        """The object whose rows are counted, where the field is such a number; None for any other field."""
+        return self.source.removeprefix(_COUNT_OF) if self.source.startswith(_COUNT_OF) else None
 
     def accepts(self, value: JsonValue) -> bool:
         """Whether `value` is present and of this type. A bool is no int; null is never accepted."""
@@ -82,13 +88,16 @@ class DatasetSchema(BaseModel):
 
     def violations(self, row: Mapping[str, JsonValue]) -> list[str]:
         """What in `row` is not as declared: unknown fields and wrong types. Absent fields and nulls are allowed."""
-        unknown = [f"{name}: not a field of {self.name}" for name in row.keys() - self.fields.keys()]
-        wrong = [
-            f"{name}: expected {schema.type}, got {type(row[name]).__name__}"
-            for name, schema in self.fields.items()
-            if row.get(name) is not None and not schema.accepts(row[name])
-        ]
-        return unknown + wrong
+        return [f"{name}: {problem}" for name, problem in self.faults(row)]
+
+    def faults(self, row: Mapping[str, JsonValue]) -> Iterator[tuple[str, str]]:
+        """The same, each with the key that it is about."""
+        for name, value in row.items():
+            schema = self.fields.get(name)
+            if schema is None:
+                yield name, f"not a field of {self.name}"
+            elif value is not None and not schema.accepts(value):
+                yield name, f"expected {schema.type}, got {type(value).__name__}"
 
 
 @cache

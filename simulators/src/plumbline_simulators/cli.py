@@ -12,7 +12,7 @@ from plumbline_simulators import salesforce, servicenow
 from plumbline_simulators.credentials import Credentials
 from plumbline_simulators.faults import EFFECTS
 from plumbline_simulators.salesforce.org import Org
-from plumbline_simulators.salesforce.shape import BASE_RIGHTS, EXTENDED_RIGHTS, FULL_RIGHTS
+from plumbline_simulators.salesforce.shape import BASE_RIGHTS, EXTENDED_RIGHTS, FULL_RIGHTS, OPEN_RIGHTS
 from plumbline_simulators.servicenow.instance import Instance
 from plumbline_simulators.servicenow.releases import Family
 
@@ -35,14 +35,20 @@ class SeedName(StrEnum):
 
 
 class RightsName(StrEnum):
-    """What the integration user of a Salesforce org holds."""
+    """What the integration user of a Salesforce org holds: one or both of the permission sets to deploy, or more."""
 
     BASE = "base"
     EXTENDED = "extended"
+    OPEN = "open"
     FULL = "full"
 
 
-_RIGHTS = {RightsName.BASE: BASE_RIGHTS, RightsName.EXTENDED: EXTENDED_RIGHTS, RightsName.FULL: FULL_RIGHTS}
+_RIGHTS = {
+    RightsName.BASE: BASE_RIGHTS,
+    RightsName.EXTENDED: EXTENDED_RIGHTS,
+    RightsName.OPEN: OPEN_RIGHTS,
+    RightsName.FULL: FULL_RIGHTS,
+}
 
 
 @app.command()

@@ -13,7 +13,7 @@ from plumbline_collector.budget import CallBudget
 from plumbline_collector.connections import Connection
 from plumbline_collector.connectors import bodies, patience, saas_client
 from plumbline_collector.errors import CollectorError
-from plumbline_contracts.events import ControlResult, Outcome, Product, RequestReason
+from plumbline_contracts.events import ControlResult, DatasetState, Evidence, Outcome, Product, RequestReason
 from plumbline_evaluator.catalogue.loading import Catalogue, load
 from plumbline_evaluator.judging.evaluation import Evaluation
 from plumbline_evaluator.sources.file import SnapshotFile
@@ -63,8 +63,8 @@ def orgs() -> Iterator[dict[Product, Simulated]]:
         yield {Product.SALESFORCE: salesforce, Product.SERVICENOW: servicenow}
 
 
-async def _outcomes(org: Simulated, folder: Path, catalogue: Catalogue) -> dict[str, Outcome] | None:
-    """Control to outcome of a fresh snapshot; None when the collection was given up as a whole."""
+async def _results(org: Simulated, folder: Path, catalogue: Catalogue) -> dict[str, ControlResult] | None:
+    """The results of a fresh snapshot by control; None when the collection was given up as a whole."""
     secret = folder / "secret"
     secret.write_text("simulated-orgs-only\n")
     connection = Connection.model_validate(org.connection("org", secret))
@@ -86,7 +86,7 @@ async def _outcomes(org: Simulated, folder: Path, catalogue: Catalogue) -> dict[
     for chunk in source.chunks():
         evaluation.take(chunk.dataset, chunk.rows)
     results = evaluation.conclude(source.completed.datasets)
-    return {item.control_id: item.outcome for item in results if isinstance(item, ControlResult)}
+    return {item.control_id: item for item in results if isinstance(item, ControlResult)}
 
 
 @pytest.fixture(scope="module")
@@ -96,15 +96,41 @@ def truth(
     """What a faultless collection finds."""
     found = {}
     for product, org in orgs.items():
-        outcomes = asyncio.run(_outcomes(org, tmp_path_factory.mktemp(product), catalogue))
-        assert outcomes
-        found[product] = outcomes
+        results = asyncio.run(_results(org, tmp_path_factory.mktemp(product), catalogue))
+        assert results
+        found[product] = {control: result.outcome for control, result in results.items()}
     return found
 
 
-def _is_honest(outcome: Outcome, truth: Outcome) -> bool:
+def _is_honest(result: ControlResult, truth: Outcome) -> bool:
     """The same, or not judged; of a population that was read in part, that nobody seen complies may be said."""
-    return outcome in (truth, Outcome.UNKNOWN) or (outcome, truth) == (Outcome.FAIL, Outcome.PARTIAL)
+    if result.outcome in (truth, Outcome.UNKNOWN):
+        return True
+    deciding = [each.state for each in result.evidence if each.outcome in (None, Outcome.FAIL)]
+    is_partly_read = DatasetState.TRUNCATED in deciding and set(deciding) <= {DatasetState.TRUNCATED, DatasetState.OK}
+    return (result.outcome, truth) == (Outcome.FAIL, Outcome.PARTIAL) and is_partly_read
+
+
+@pytest.mark.parametrize(
+    ("outcome", "truth", "states", "is_honest"),
+    [
+        (Outcome.PASS, Outcome.PASS, [DatasetState.OK], True),
+        (Outcome.UNKNOWN, Outcome.PASS, [DatasetState.ERROR], True),
+        (Outcome.FAIL, Outcome.PARTIAL, [DatasetState.TRUNCATED], True),
+        (Outcome.FAIL, Outcome.PARTIAL, [DatasetState.OK], False),
+        (Outcome.FAIL, Outcome.PARTIAL, [DatasetState.ERROR], False),
+        (Outcome.FAIL, Outcome.PARTIAL, [DatasetState.TRUNCATED, DatasetState.ERROR], False),
+        (Outcome.FAIL, Outcome.PASS, [DatasetState.TRUNCATED], False),
+        (Outcome.PASS, Outcome.PARTIAL, [DatasetState.TRUNCATED], False),
+        (Outcome.NOT_APPLICABLE, Outcome.PASS, [DatasetState.OK], False),
+    ],
+)
+def test_only_a_part_of_a_population_may_look_worse(
+    outcome: Outcome, truth: Outcome, states: list[DatasetState], is_honest: bool
+) -> None:
+    evidence = [Evidence(dataset="d", source="s", state=state) for state in states]
+    result = ControlResult.model_construct(outcome=outcome, evidence=evidence)
+    assert _is_honest(result, truth) is is_honest
 
 
 @pytest.mark.parametrize(("product", "kind", "phase"), list(_cases()))
@@ -121,18 +147,18 @@ async def test_a_fault_costs_verdicts_and_never_makes_one_up(
     org.fail({"kind": kind, "phase": phase, "seconds": 0.05})
     before, began = dict(org.requests), time.monotonic()
     try:
-        outcomes = await _outcomes(org, tmp_path, catalogue)
+        results = await _results(org, tmp_path, catalogue)
     finally:
         org.fail()
     assert time.monotonic() - began < WITHIN_SECONDS
     refused = {kind for kind in org.requests if kind.endswith("refused")} - set(before)
     assert not refused
-    if outcomes is None:
+    if results is None:
         return
     wrong = {
-        control: (truth[product][control], outcome)
-        for control, outcome in outcomes.items()
-        if not _is_honest(outcome, truth[product][control])
+        control: (truth[product][control], result.outcome, result.explanation)
+        for control, result in results.items()
+        if not _is_honest(result, truth[product][control])
     }
     assert not wrong
-    assert set(outcomes) == set(truth[product])
+    assert set(results) == set(truth[product])

@@ -17,7 +17,7 @@ from plumbline_simulators.salesforce.app import app
 from plumbline_simulators.salesforce.org import Org
 from plumbline_simulators.salesforce.people import SECRET
 from plumbline_simulators.salesforce.settings import leaves
-from plumbline_simulators.salesforce.shape import BASE_RIGHTS, EXTENDED_RIGHTS, FULL_RIGHTS, Seed
+from plumbline_simulators.salesforce.shape import BASE_RIGHTS, FULL_RIGHTS, OPEN_RIGHTS, Seed
 
 from tests.integration.simulators.in_process import client as in_process
 from tests.integration.simulators.salesforce_queries import REST, SETTINGS, TOOLING
@@ -135,11 +135,11 @@ def test_a_known_mistake_is_refused_and_never_answered_empty(
 ])  # fmt: skip
 def test_an_object_without_its_permission_is_no_object(name: str, permission: str) -> None:
     column = "UserId" if name == "TwoFactorMethodsInfo" else "Id"
-    with reading(Org(rights=EXTENDED_RIGHTS - {permission})) as client:
+    with reading(Org(rights=OPEN_RIGHTS - {permission})) as client:
         assert code(ask(client, f"SELECT {column} FROM {name}")) == (400, "INVALID_TYPE")
         assert client.get(f"{DATA}/sobjects/{name}/describe").status_code == 404
         assert not found(client, f"SELECT {permission} FROM UserPermissionAccess")["records"][0][permission]
-    with reading(Org(rights=EXTENDED_RIGHTS)) as client:
+    with reading(Org(rights=OPEN_RIGHTS)) as client:
         assert found(client, f"SELECT {column} FROM {name}")["totalSize"] > 0
 
 

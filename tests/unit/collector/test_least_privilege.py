@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import pytest
 from plumbline_contracts.datasets import datasets
 from plumbline_contracts.events import Product
+from plumbline_simulators.salesforce import shape
 
 DEPLOY = Path("deploy")
 GUIDE = Path("docs/how-to/connect-salesforce.md")
@@ -16,9 +17,9 @@ NO_DATASET = {"sys_audit", "sys_audit_delete", "sys_plugins"}
 DANGEROUS = {"ModifyAllData", "ViewAllData", "ManageUsers", "AuthorApex", "ModifyMetadata", "CustomizeApplication"}
 
 
-def _granted() -> set[str]:
+def _granted(files: str = "*.permissionset") -> set[str]:
     found = set()
-    for path in (DEPLOY / "salesforce" / "permissionsets").glob("*.permissionset"):
+    for path in (DEPLOY / "salesforce" / "permissionsets").glob(files):
         tree = ElementTree.parse(path)  # noqa: S314 - our own file
         found |= {name.text or "" for name in tree.iterfind("m:userPermissions/m:name", NAMESPACE)}
     return found
@@ -33,6 +34,13 @@ def _permissions(product: Product) -> set[str]:
 def _guide_rows() -> dict[str, str]:
     """System permission to API name, from the guide's first table."""
     return dict(re.findall(r"^\| (?:base|extended) \| ([^|]+?) \| `(\w+)` \|", GUIDE.read_text(), re.MULTILINE))
+
+
+def test_a_simulated_user_with_the_permission_sets_holds_what_they_grant() -> None:
+    granted = {file: {f"Permissions{name}" for name in _granted(f"{file}.permissionset")}
+               for file in ("Plumbline_Base", "Plumbline_Extended")}  # fmt: skip
+    assert granted["Plumbline_Base"] == shape.BASE_RIGHTS
+    assert granted["Plumbline_Base"] | granted["Plumbline_Extended"] == shape.EXTENDED_RIGHTS
 
 
 def test_the_permission_sets_and_the_guide_say_the_same_and_nothing_that_writes() -> None:

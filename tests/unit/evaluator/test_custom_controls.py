@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from plumbline_contracts.events import Product
 from plumbline_evaluator import catalogues
-from plumbline_evaluator.catalogue.loading import Catalogue, CatalogueError, load
+from plumbline_evaluator.catalogue.loading import Catalogue, CatalogueError, load, nothing_in
 from plumbline_evaluator.catalogues import Catalogues
+from plumbline_evaluator.cli import app
+from typer.testing import CliRunner
 
 from tests.polling import until
 
@@ -103,6 +105,8 @@ def test_overrides_set_defaults_within_bounds_and_leave_controls_out(folder: Pat
         ("parameters: {SF-ID-45: {max_idle_days: x}}", "max_idle_days: expected int, got 'x'"),
         ("without: [SF-ID-45]", "without: unknown key; known here: parameters, disabled"),
         ("disabled: [", "not YAML"),
+        ("disabled: SF-ID-45", "disabled: Input should be a valid list"),
+        ("[]", "Input should be"),
     ],
 )
 def test_a_mistake_in_the_overrides_is_refused_with_its_line(
@@ -113,6 +117,58 @@ def test_a_mistake_in_the_overrides_is_refused_with_its_line(
         load(folder, custom)
     assert str(caught.value).startswith(f"{custom / 'overrides.yaml'}:")
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("other", ["without: [SF-ID-45]", "disabled: SF-ID-45", "disabled: [SF-ID-46, SF-ID-99]"])
+def test_one_mistake_in_the_overrides_hides_no_other(folder: Path, custom: Path, other: str) -> None:
+    (custom / "overrides.yaml").write_text(
+        f"parameters:\n  SF-ID-45: {{max_idle_days: 1}}\n  SF-ID-98: {{}}\n{other}\n"
+    )
+    with pytest.raises(CatalogueError) as caught:
+        load(folder, custom)
+    lines = [problem.removeprefix(f"{custom / 'overrides.yaml'}:").split(":")[0] for problem in caught.value.problems]
+    assert sorted(lines) == ["2", "3", "4"]
+
+
+def test_overrides_name_a_control_by_its_alias(folder: Path, custom: Path) -> None:
+    alias = "MDA_SF_requireHttpOnly"
+    shutil.copy(CONTROLS / "salesforce" / "SF-ID-25.yaml", folder / "salesforce")
+    assert alias in load(folder).controls["SF-ID-25"].aliases
+    _copy(custom, "SF-ID-45", "SF-ID-45", alias=("product: salesforce", "product: salesforce\naliases: [ACME_idle]"))
+    (custom / "overrides.yaml").write_text(f"parameters: {{ACME_idle: {{max_idle_days: 30}}}}\ndisabled: [{alias}]\n")
+    catalogue = load(folder, custom)
+    assert list(catalogue.controls) == [*SHIPPED]
+    assert catalogue.controls["SF-ID-45"].params["max_idle_days"].default == 30
+    (custom / "overrides.yaml").write_text("parameters: {ACME_idle: {}, SF-ID-45: {}}")
+    with pytest.raises(CatalogueError, match="SF-ID-45 and ACME_idle are one control; write its parameters once"):
+        load(folder, custom)
+
+
+def test_a_folder_with_nothing_in_it_is_told(folder: Path, custom: Path) -> None:
+    (custom / "..data").mkdir()
+    (custom / "README").write_text("soon")
+    told = f"{custom}: no control, framework or overrides.yaml in it; fill the folder, or do not name it"
+    assert nothing_in(custom) == told
+    watched = Watched(folder, custom)
+    assert watched.catalogues.status.splitlines()[1:] == [told]
+    assert watched.catalogues.problems == []
+    refused = CliRunner().invoke(app, ["controls", "lint", f"--controls={folder}", f"--custom={custom}"])
+    assert (refused.exit_code, refused.stderr.strip()) == (1, told)
+    (custom / "overrides.yaml").write_text("disabled: [SF-ID-46]")
+    assert nothing_in(custom) is None
+    assert Watched(folder, custom).catalogues.status.splitlines()[1:] == []
+    assert CliRunner().invoke(app, ["controls", "lint", f"--controls={folder}", f"--custom={custom}"]).exit_code == 0
+
+
+def test_an_expression_beyond_measure_is_not_repeated_whole(folder: Path, custom: Path) -> None:
+    for number, wrong in enumerate(("nobody", "params.nobody", "age_days", "username.matches('(')")):
+        long = " && ".join([wrong, *["is_frozen"] * 300])
+        _copy(custom, "SF-ID-45", f"ACME-0{number}", change=("idle_days <= params.max_idle_days", long),
+              title=("title: No dormant users", f"title: Number {number}"))  # fmt: skip
+    with pytest.raises(CatalogueError) as caught:
+        load(folder, custom)
+    assert len(caught.value.problems) == 4
+    assert max(map(len, caught.value.problems)) < len(str(custom)) + 700
 
 
 def test_shipped_controls_can_be_had_as_their_authors_wrote_them(folder: Path, custom: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from plumbline_contracts.events import ControlResult, DatasetState, DatasetSummary, Outcome
 from plumbline_evaluator import casework
 from plumbline_evaluator.catalogue.loading import load
-from plumbline_evaluator.catalogue.model import Control
+from plumbline_evaluator.catalogue.model import Control, CountCheck, RowCheck
 from plumbline_evaluator.judging.evaluation import Evaluation
 from plumbline_evaluator.judging.judges import shown
 from plumbline_evaluator.judging.plan import build_plan
@@ -111,11 +111,31 @@ def test_a_count_is_explained_by_its_number() -> None:
     counted = "remote sites that give up transport security"
     few = _explained("SF-AP-26", "remote_sites", sites)
     assert few == f"Found 2 {counted} (first: site 0, site 1); {expected}."
-    assert _explained("SF-AP-26", "remote_sites", sites[:1]) == f"Found 1 ({counted}) (first: site 0); {expected}."
+    assert _explained("SF-AP-26", "remote_sites", sites[:1]) == (
+        f"Found 1 remote site that gives up transport security (first: site 0); {expected}."
+    )
     none = _explained("SF-AP-26", "remote_sites", [])
     assert none == f"As expected: found no {counted} (no remote site that gives up transport security)."
     part = _explained("SF-AP-26", "remote_sites", [], DatasetState.TRUNCATED)
     assert part == f"RemoteProxy was read in part only; of what was read, found no {counted}; {expected}."
+
+
+def test_where_a_number_was_counted_is_told() -> None:
+    text = _explained("SNOW-INP-33", "record_counts", [{"allowed_java_members": 0, "allowed_java_packages": 2}])
+    assert text == ("Allowed Java packages: Found allowed_java_packages = 2 in sys_whitelist_package; expected: none.")
+
+
+def test_what_may_be_absent_is_named_as_people_know_it() -> None:
+    for control in CONTROLS:
+        for name, check in control.leaves().items():
+            if isinstance(check, RowCheck) and not name:
+                assert check.subject, control.id
+            assert not isinstance(check, CountCheck) or check.singular, control.id
+
+
+def test_a_part_without_any_of_a_population_says_so() -> None:
+    text = _explained("SNOW-ACL-61", "system_properties", [], DatasetState.TRUNCATED)
+    assert "what was read has no properties that enforce the scope of an application" in text
 
 
 def test_a_name_that_several_entities_share_is_told_once() -> None:

@@ -3,7 +3,17 @@
 from typing import Any
 
 import pytest
-from plumbline_contracts.events import DatasetState, Outcome, Product, UnknownReason
+from plumbline_contracts.events import (
+    ControlResult,
+    DatasetError,
+    DatasetState,
+    DatasetSummary,
+    MissingField,
+    Outcome,
+    Product,
+    UnknownReason,
+)
+from plumbline_evaluator.judging.evaluation import Evaluation
 from plumbline_evaluator.judging.plan import PlanError, build_plan
 
 from tests.unit.evaluator.test_populations import control, judge
@@ -91,6 +101,54 @@ def test_a_document_that_was_read_in_part_does_not_say_that_a_control_does_not_a
     }
     assert judge(judged, **tables).outcome is Outcome.NOT_APPLICABLE
     assert judge(judged, DatasetState.TRUNCATED, **tables).reason is UnknownReason.TRUNCATED
+
+
+def _withheld(field: str) -> MissingField:
+    error = DatasetError(code="no_value", message="hidden", permission="the right", remedy="there")
+    return MissingField(field=field, state=DatasetState.DENIED, error=error)
+
+
+@pytest.mark.parametrize(
+    ("field", "condition", "rows"),
+    [
+        ("is_active", PLUGIN, [{"id": "com.x", "name": "X"}]),
+        ("id", PLUGIN, [{"name": "X", "is_active": False}]),
+        ("name", {**PLUGIN, "key": None, "match": {"name": "X"}}, [{"id": "com.x", "is_active": False}]),
+    ],
+)
+def test_a_field_that_is_withheld_never_says_that_a_control_does_not_apply(
+    field: str, condition: dict[str, Any], rows: list[dict[str, Any]]
+) -> None:
+    judged = control(SWITCH, "servicenow", applies_when=condition)
+    evaluation = Evaluation(build_plan(judged.product, [judged]), {"X-1": ""}, {})
+    evaluation.take("plugins", rows)
+    evaluation.take("system_properties", ON)
+    plugins = DatasetSummary(name="plugins", kind="rows", state=DatasetState.OK, source="v_plugin",
+                             missing_fields=[_withheld(field)])  # fmt: skip
+    properties = DatasetSummary(name="system_properties", kind="rows", state=DatasetState.OK, source="s")
+    (result,) = [item for item in evaluation.conclude([plugins, properties]) if isinstance(item, ControlResult)]
+    assert (result.outcome, result.reason) == (Outcome.UNKNOWN, UnknownReason.MISSING_PERMISSION)
+    assert result.explanation.endswith("Grant the right: there.")
+
+
+def test_a_row_that_does_not_say_which_it_is_leaves_it_open() -> None:
+    judged = control(SWITCH, "servicenow", applies_when={**PLUGIN, "key": None, "match": {"name": "X"}})
+    rows = [{"id": "com.y", "name": "Y", "is_active": True}, {"id": "com.x", "is_active": True}]
+    result = judge(judged, plugins=rows, system_properties=ON)
+    assert (result.outcome, result.reason) == (Outcome.UNKNOWN, UnknownReason.MISSING_FIELD)
+    known = [*rows, {"id": "com.z", "name": "X", "is_active": True}]
+    assert judge(judged, plugins=known, system_properties=ON).outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize("state", [DatasetState.OK, DatasetState.TRUNCATED])
+def test_a_check_of_a_row_that_may_be_any_is_not_decided_by_absence(state: DatasetState) -> None:
+    check = {"kind": "row", "dataset": "built_in_accounts", "match": {"user_name": "admin"}, "pass": "!is_active",
+             "subject": "account admin", "expected": "inactive", "absent": "PASS"}  # fmt: skip
+    judged = control(check, "servicenow")
+    hidden = judge(judged, state, built_in_accounts=[{"sys_id": "1", "is_active": True}])
+    assert hidden.outcome is Outcome.UNKNOWN
+    assert "account admin" in hidden.explanation
+    assert judge(judged, built_in_accounts=[{"sys_id": "1", "user_name": "guest"}]).outcome is Outcome.PASS
 
 
 @pytest.mark.parametrize(

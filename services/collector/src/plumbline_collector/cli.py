@@ -31,6 +31,8 @@ app = typer.Typer(no_args_is_help=True, help="Reads the security configuration o
 ConnectionsFile = Annotated[
     Path, typer.Option("--connections", envvar="PLUMBLINE_CONNECTIONS", help="The connections file")
 ]
+NOTHING_READ = 3
+"""Exit status of a snapshot that was written and of which no dataset could be read."""
 T = TypeVar("T")
 
 
@@ -89,7 +91,11 @@ def snapshot(
     instance: Annotated[str, typer.Option(help="[TENANT/]ID")],
     out: Annotated[Path, typer.Option(help="Where to write the snapshot; mode 0600, it holds personal data")],
 ) -> None:
-    """Record a snapshot of one instance into a file, without a broker."""
+    """Record a snapshot of one instance into a file, without a broker.
+
+    Exit status 0: written, and something was read. 1: nothing written. 2: wrong file or arguments. 3: written, and no
+    dataset could be read.
+    """
     try:
         connection = connections.choose(_load(connections_file), instance)
     except ConnectionsError as error:
@@ -117,6 +123,8 @@ def snapshot(
     console.print(reports.snapshot_table(spooled.completed))
     console.print(reports.snapshot_sentence(spooled.completed, budget.state().used_by_us, budget.left), highlight=False)
     typer.echo(f"written to {out}")
+    if not any(summary.state in collection.ANSWERED for summary in spooled.completed.datasets):
+        raise _fail("no dataset could be read; the table says why", NOTHING_READ)
 
 
 @app.command()

@@ -43,6 +43,10 @@ class Spooled:
     change_marker: str | None = None
 
 
+ANSWERED = frozenset({DatasetState.OK, DatasetState.TRUNCATED, DatasetState.NOT_LICENSED, DatasetState.UNSUPPORTED})
+"""States of a dataset of which something was learned."""
+
+
 def start_after(last: datetime | None, now: datetime | None = None) -> datetime:
     """A start that is later than the instance's last one, whatever the clock says; whole milliseconds."""
     moment = now or datetime.now(UTC)

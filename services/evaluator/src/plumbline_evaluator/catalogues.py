@@ -8,7 +8,7 @@ from pathlib import Path
 import structlog
 from prometheus_client import Gauge
 
-from plumbline_evaluator.catalogue.loading import Catalogue, CatalogueError, load
+from plumbline_evaluator.catalogue.loading import Catalogue, CatalogueError, load, nothing_in
 
 log = structlog.get_logger(__name__)
 
@@ -30,6 +30,7 @@ class Catalogues:
         self._seen = _fingerprint(self._folders)
         self.current = load(*self._folders)
         self.problems: list[str] = []
+        self._remark: str | None = None
         self._show()
 
     @property
@@ -38,7 +39,7 @@ class Catalogues:
         catalogue = self.current
         head = f"catalogue {catalogue.version}, generation {catalogue.generation}: {len(catalogue.controls)} controls"
         if not self.problems:
-            return f"{head}\n"
+            return f"{head}\n{self._remark}\n" if self._remark else f"{head}\n"
         shown = [f"  {problem}" for problem in self.problems[:SHOWN_PROBLEMS]]
         rest = len(self.problems) - len(shown)
         more = [f"  and {rest} more"] if rest else []
@@ -70,6 +71,10 @@ class Catalogues:
         self._show()
 
     def _show(self) -> None:
+        custom = self._folders[1:]
+        self._remark = nothing_in(custom[0]) if custom else None
+        if self._remark:
+            log.warning("the folder of custom controls changes nothing", remark=self._remark)
         PROBLEMS.set(len(self.problems))
         for product, plan in self.current.plans.items():
             CONTROLS.labels(product).set(len(plan.controls))

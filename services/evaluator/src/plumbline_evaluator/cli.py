@@ -17,7 +17,7 @@ from rich.table import Table
 
 from plumbline_evaluator import casework, mutation
 from plumbline_evaluator.catalogue import versions
-from plumbline_evaluator.catalogue.loading import FRAMEWORKS, HEADER, Catalogue, CatalogueError, load
+from plumbline_evaluator.catalogue.loading import FRAMEWORKS, HEADER, Catalogue, CatalogueError, load, nothing_in
 from plumbline_evaluator.catalogue.location import default_folder
 from plumbline_evaluator.catalogue.model import Control
 from plumbline_evaluator.catalogue.schema import schema_text
@@ -58,10 +58,13 @@ Check = Annotated[bool, typer.Option("--check", help="Write nothing; fail when a
 
 def _load(folder: Path | None, custom: Path | None = None, *, with_overrides: bool = True) -> Catalogue:
     try:
-        return load(folder or default_folder(), custom, with_overrides=with_overrides)
+        catalogue = load(folder or default_folder(), custom, with_overrides=with_overrides)
     except CatalogueError as error:
         count = len(error.problems)
         raise _fail(f"{error}\n{count} problem{'s' if count > 1 else ''} in the catalogue") from error
+    if custom is not None and (said := nothing_in(custom)):
+        raise _fail(said)
+    return catalogue
 
 
 def _chosen(catalogue: Catalogue, ids: list[str]) -> list[Control]:

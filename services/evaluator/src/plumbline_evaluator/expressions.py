@@ -7,6 +7,7 @@ Everything that can be refused is refused when the catalogue loads. Source: http
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import Any, Literal
 
 from cel_expr_python import cel
@@ -35,6 +36,15 @@ _NAMES_OF_CEL = frozenset(
 
 class ExpressionError(ValueError):
     """An expression that cannot be compiled: the text says what CEL objects to and where."""
+
+
+MOST_QUOTED, MOST_SAID = 160, 300
+"""How much of an expression, and of what the engine says about it, stands in a message, in characters."""
+
+
+def quoted(text: str) -> str:
+    """An expression as a message quotes it."""
+    return f"`{text}`" if len(text) <= MOST_QUOTED else f"`{text[:MOST_QUOTED]}…`"
 
 
 @dataclass(frozen=True)
@@ -124,18 +134,20 @@ class Language:
         if unknown := named - declared.keys():
             known = ", ".join(sorted(declared)) or "none"
             raise ExpressionError(
-                f"`{text}` names params.{sorted(unknown)[0]}, which is not declared (declared: {known})"
+                f"{quoted(text)} names params.{sorted(unknown)[0]}, which is not declared (declared: {known})"
             )
         prefix = self._prefixes.get(control, "params_")
         rewritten = self._rewrite(text, bare, prefix)
         try:
             compiled = self._env.compile(rewritten)
         except RuntimeError as error:
-            raise ExpressionError(f"`{text}`: {_first_line(error).replace(prefix, 'params.')}") from error
+            said = _first_line(error).replace(prefix, "params.")
+            raise ExpressionError(f"{quoted(text)}: {shorten(said, MOST_SAID, placeholder=' …')}") from error
         if pattern := self._bad_pattern(text):
-            raise ExpressionError(f"`{text}`: {pattern} is no regular expression (RE2)")
+            raise ExpressionError(f"{quoted(text)}: {quoted(pattern)} is no regular expression (RE2)")
         if compiled.return_type().name() != "BOOL":
-            raise ExpressionError(f"`{text}` is of type {compiled.return_type().name().lower()}, expected bool")
+            kind = compiled.return_type().name().lower()
+            raise ExpressionError(f"{quoted(text)} is of type {kind}, expected bool")
         without_params = _PARAM.sub(lambda match: " " * len(match.group()), bare)
         fields = frozenset(_NAME.findall(without_params)) & self._fields.keys()
         return Expression(text, frozenset(fields), named, {prefix + name: name for name in named}, rewritten, compiled)

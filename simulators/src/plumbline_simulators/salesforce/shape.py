@@ -18,13 +18,14 @@ BASE_RIGHTS = frozenset(
 EXTENDED_RIGHTS = BASE_RIGHTS | {
     "PermissionsMonitorLoginHistory",
     "PermissionsManageTwoFactor",
-    "PermissionsCustomizeApplication",
-    "PermissionsManageEncryptionKeys",
     "PermissionsViewEventLogFiles",
 }
-FULL_RIGHTS = EXTENDED_RIGHTS | {"PermissionsManageUsers", "PermissionsViewAllData"}
+"""With `BASE_RIGHTS`, what the permission sets of `deploy/salesforce` grant."""
+OPEN_RIGHTS = EXTENDED_RIGHTS | {"PermissionsCustomizeApplication", "PermissionsManageEncryptionKeys"}
+"""With two rights more that some grant knowingly, for OAuth tokens, login ranges and the age of keys."""
+FULL_RIGHTS = OPEN_RIGHTS | {"PermissionsManageUsers", "PermissionsViewAllData"}
 """With these nothing is out of sight. No posture service should hold the last two."""
-_RIGHTS_OF_SEED = {"weak": FULL_RIGHTS, "strong": EXTENDED_RIGHTS, "restricted": BASE_RIGHTS}
+_RIGHTS_OF_SEED = {"weak": FULL_RIGHTS, "strong": OPEN_RIGHTS, "restricted": BASE_RIGHTS}
 """A weak org gives its integration user too much, as weak orgs do."""
 CALLER = 0
 """The number of the integration user."""

@@ -82,7 +82,8 @@ def test_a_snapshot_is_written_even_if_every_dataset_failed(file: Path, salesfor
     write(file, entry("sf", salesforce.url))
     out = tmp_path / "sf.ndjson"
     done = snapshot(file, "sf", out)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 3, done.stderr
+    assert "no dataset could be read" in done.stderr
     (completed,) = lines(out)
     assert {d["state"] for d in completed["datasets"]} == {"error"}
 

@@ -23,7 +23,7 @@ CONNECTION = Connection.model_validate(
     }
 )
 Cells = dict[str, str]
-_PART = re.compile(r"^([a-z_.]+?)(ISEMPTY|STARTSWITH|IN|>=|=|>)(.*)$", re.DOTALL)
+_PART = re.compile(r"^([a-z_.]+?)(ISEMPTY|STARTSWITH|ENDSWITH|IN|>=|=|>)(.*)$", re.DOTALL)
 
 
 def sys_id(number: int) -> str:
@@ -101,6 +101,8 @@ def _fits(row: Cells, column: str, operator: str, value: str) -> bool:
             return cell == value
         case "IN":
             return cell in value.split(",")
+        case "ENDSWITH":
+            return cell.lower().endswith(value.lower())
         case "STARTSWITH":
             return cell.startswith(value)
         case "ISEMPTY":

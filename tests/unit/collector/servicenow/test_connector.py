@@ -98,6 +98,32 @@ def test_all_properties_fit_into_a_few_queries() -> None:
     assert names("plugin_ids.txt") == tuple(sorted(names("plugin_ids.txt")))
 
 
+async def test_the_properties_of_every_application_are_read() -> None:
+    instance = small_instance()
+    instance.tables["sys_properties"] += [
+        property_row(3, "glide.enforce_security_scope.x_acme_unheard_of", "false"),
+        property_row(4, "glide.enforce_security_scope.sn_hr_core", "true"),
+        property_row(5, "glide.enforce_security", "true"),
+        property_row(6, "x_acme.impersonateCheck", "false"),
+    ]
+    _, rows, _ = await _collect(instance)
+    found = {row["name"]: row["value"] for row in rows.found["system_properties"]}
+    assert found["glide.enforce_security_scope.x_acme_unheard_of"] == "false"
+    assert found["x_acme.impersonateCheck"] == "false"
+    assert "glide.enforce_security_scope.sn_hr_core" in found
+    assert "glide.enforce_security" not in found
+
+
+async def test_a_count_that_is_refused_names_its_own_table() -> None:
+    instance = small_instance()
+    tables = ("blacklisted_password", "sys_whitelist_member", "sys_whitelist_package")
+    instance.refusals |= dict.fromkeys(tables, denied())
+    found, _, _ = await _collect(instance)
+    named = {each.field: each.error.permission for each in found["record_counts"].missing_fields}
+    assert named["excluded_passwords"] == "read ACL on blacklisted_password"
+    assert named["allowed_java_packages"] == "read ACL on sys_whitelist_package"
+
+
 async def test_a_refused_table_costs_its_dataset_alone_and_says_which_rule_to_add() -> None:
     instance = small_instance()
     instance.refusals["ip_access"] = denied()

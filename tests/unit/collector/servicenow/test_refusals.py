@@ -56,7 +56,7 @@ def _answer(status: int, body: bytes, **headers: str) -> Answer:
             DatasetState.DENIED,
             "a column that the query names",
         ),
-        (403, "Operation Failed", '"ACL Exception Query Failed"', DatasetState.DENIED, "ACL Exception"),
+        (403, "Operation Failed", '"ACL Exception Query Failed"', DatasetState.DENIED, "an access rule of the table"),
         (403, "User Not Authorized", "null", DatasetState.DENIED, "elevated role"),
         (403, "Failed API level ACL Validation", "null", DatasetState.DENIED, "snc_platform_rest_api_access"),
         (404, "No Record found", "null", DatasetState.ERROR, "No Record found"),

@@ -13,6 +13,7 @@ from plumbline_contracts.documents import Document, DocumentError, Place, read_d
 from plumbline_contracts.events import ControlDefinition, Product
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from plumbline_evaluator.catalogue import case_data
 from plumbline_evaluator.catalogue.frameworks import Framework, Frameworks, load_frameworks
 from plumbline_evaluator.catalogue.mistakes import mistakes
 from plumbline_evaluator.catalogue.model import Control
@@ -129,6 +130,17 @@ def _unusable(custom: Path) -> list[str]:
     return [f"{custom}: the folder of custom controls is not there; mount it, or name another one"]
 
 
+def nothing_in(custom: Path) -> str | None:
+    """What to say of an operator's folder that changes nothing; None when there is something in it.
+
+    An empty folder is no mistake that must stop anything, but nobody mounts one on purpose.
+    """
+    frameworks = list((custom / FRAMEWORKS).glob("*.yaml"))
+    if frameworks or _control_files(custom) or _flat_files(custom) or (custom / OVERRIDES).exists():
+        return None
+    return f"{custom}: no control, framework or {OVERRIDES} in it; fill the folder, or do not name it"
+
+
 def _unreadable(folder: Path) -> list[str]:
     """Folders that cannot be listed: what is in them is not known, and must not count as gone."""
     problems = []
@@ -194,6 +206,7 @@ def _sources(paths: Iterable[Path], problems: list[str]) -> "dict[str, _Source]"
         if other := sources.get(source.control.id):
             problems.append(source.at(("id",), f"control id {source.control.id} is also in {other.path}"))
         problems += _misplacements(source)
+        problems += [source.at(place, message) for place, message in case_data.problems(source.control)]
         sources.setdefault(source.control.id, source)
     return sources
 

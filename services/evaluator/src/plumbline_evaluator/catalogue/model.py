@@ -156,13 +156,15 @@ class RowsCheck(Spec):
 class CountCheck(Spec):
     """How many rows match `where`, against bands; the first that fits wins, none gives nothing.
 
-    `population` names what is counted ("active administrators"). `of` selects the reference population of
+    `population` names what is counted ("active administrators"), `singular` a single one ("active administrator").
+    `of` selects the reference population of
     `max_percent`; only its rows are then asked for `where`.
     """
 
     kind: Literal["count"]
     dataset: str
     population: str = Field(min_length=3, max_length=100)
+    singular: str | None = Field(default=None, min_length=3, max_length=100)
     of: str | None = None
     where: str = "true"
     bands: list[Band] = Field(min_length=1)

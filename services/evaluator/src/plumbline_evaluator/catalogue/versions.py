@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from plumbline_evaluator.catalogue.model import Control
 
 FILE = "versions.json"
-_WORDS = ("expected", "subject", "population", "exposed", "observed", "reason", "description")
+_WORDS = ("expected", "subject", "population", "singular", "exposed", "observed", "reason", "description")
 """Keys of checks, conditions and parameters that say something and decide nothing."""
 
 

@@ -1,7 +1,7 @@
 """One judge per compiled check: takes the rows of its dataset, then concludes with a verdict."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from plumbline_contracts.events import (
 from pydantic import JsonValue
 
 from plumbline_evaluator.catalogue.model import AppliesWhen, DocumentCheck, PropertyCheck, RowCheck
-from plumbline_evaluator.expressions import Expression
+from plumbline_evaluator.expressions import Expression, quoted
 from plumbline_evaluator.judging.plan import RANK, Leaf
 from plumbline_evaluator.judging.presence import FieldReader
 from plumbline_evaluator.judging.verdicts import Verdict, decided, explained, sentence
@@ -57,7 +57,7 @@ def _pairs(values: Mapping[str, JsonValue], separator: str) -> str:
 def unreadable(schema: DatasetSchema, summary: DatasetSummary) -> Verdict:
     """The verdict when a dataset was not read: NOT_APPLICABLE with proof, else UNKNOWN with the permission to grant."""
     error = summary.error
-    said = f" ({error.code}: {error.message})" if error else ""
+    said = f" ({error.message})" if error else ""
     if summary.state in (DatasetState.NOT_LICENSED, DatasetState.UNSUPPORTED):
         what = "is not licensed" if summary.state is DatasetState.NOT_LICENSED else "does not exist in this release"
         return Verdict(Outcome.NOT_APPLICABLE, f"{schema.source} {what} on this instance{said}.")
@@ -85,8 +85,15 @@ def missing_field(schema: DatasetSchema, missing: MissingField) -> Verdict:
         return Verdict(Outcome.NOT_APPLICABLE, text)
     reason = _REASON_OF_STATE.get(missing.state, UnknownReason.MISSING_FIELD)
     grant = _grant(missing.error) if missing.state == DatasetState.DENIED else ""
-    text = f"{schema.source} was read without {missing.field} ({missing.error.code}: {missing.error.message}).{grant}"
+    source = schema.fields[missing.field].counts or schema.source
+    text = f"{source} was read without {missing.field} ({missing.error.message}).{grant}"
     return Verdict(Outcome.UNKNOWN, text, reason=reason)
+
+
+def unusable_fields(schema: DatasetSchema, names: Sequence[str]) -> str:
+    """What could not be used of an answer that was read, and what it is made of, as a clause."""
+    described = (f"{name} ({schema.fields[name].source.removeprefix('derived from ')})" for name in names)
+    return f"a usable {', '.join(described)}; the release or edition may not have it, and no right is known to show it"
 
 
 class Judge(ABC):
@@ -107,7 +114,7 @@ class Judge(ABC):
         observed = {name: value for name, value in self._evidence().items() if value is not None}
         evidence = Evidence(
             dataset=summary.name,
-            source=self.leaf.dataset.source,
+            source=self._source(),
             state=summary.state,
             read_at=summary.read_at,
             observed=observed,
@@ -125,13 +132,22 @@ class Judge(ABC):
     def _evidence(self) -> Mapping[str, JsonValue]:
         return {}
 
+    def _source(self) -> str:
+        """Where what is judged stands."""
+        return self.leaf.dataset.source
+
     def _blocked(self, summary: DatasetSummary) -> Verdict | None:
+        for missing in summary.missing_fields:
+            if missing.field in self._needed_fields:
+                return missing_field(self.leaf.dataset, missing)
         if summary.state not in (DatasetState.OK, DatasetState.TRUNCATED):
             return unreadable(self.leaf.dataset, summary)
-        for missing in summary.missing_fields:
-            if missing.field in self.named_fields:
-                return missing_field(self.leaf.dataset, missing)
         return None
+
+    @property
+    def _needed_fields(self) -> frozenset[str]:
+        """The dataset fields without which the check decides nothing."""
+        return self.named_fields
 
     @property
     def named_fields(self) -> frozenset[str]:
@@ -164,11 +180,24 @@ def _absent(outcome: Outcome, found: str, expected: str) -> Verdict:
     return Verdict(outcome, explained(share, found, expected), share=share)
 
 
-def is_selected(selection: RowCheck | AppliesWhen, schema: DatasetSchema, row: Row) -> bool:
-    """Whether a row is the one that a check or a condition is about; a document always is."""
+def selecting_fields(selection: RowCheck | AppliesWhen, schema: DatasetSchema) -> frozenset[str]:
+    """The fields that tell which row a check or a condition is about; none for a document."""
+    return frozenset({schema.entity.id} if selection.key is not None and schema.entity else selection.match)
+
+
+def is_selected(selection: RowCheck | AppliesWhen, schema: DatasetSchema, row: Row) -> bool | None:
+    """Whether a row is the one that a check or a condition is about; a document always is.
+
+    None when the row lacks a field that would tell, and none of the others says that it is another.
+    """
     if selection.key is not None:
         return schema.entity is not None and row.get(schema.entity.id) == selection.key
-    return all(row.get(field) == value for field, value in selection.match.items())
+    found = [row.get(field) for field in selection.match]
+    if any(
+        value is not None and value != wanted for value, wanted in zip(found, selection.match.values(), strict=True)
+    ):
+        return False
+    return None if None in found else True
 
 
 class SingleJudge(Judge):
@@ -178,16 +207,30 @@ class SingleJudge(Judge):
         super().__init__(leaf, params)
         self._row: Row | None = None
         self._others: list[Row] = []
+        self._unclear = False
 
     def take(self, row: Row) -> None:
         """Take a row of the dataset; what is selected is kept, each row once."""
         check = self.leaf.check
-        if isinstance(check, RowCheck) and not is_selected(check, self.leaf.dataset, row):
+        if isinstance(check, RowCheck) and not (selected := is_selected(check, self.leaf.dataset, row)):
+            self._unclear = self._unclear or selected is None
             return
         if self._row is None:
             self._row = row
         elif row != self._row and row not in self._others and len(self._others) < MOST_TWINS:
             self._others.append(row)
+
+    @property
+    def _needed_fields(self) -> frozenset[str]:
+        check = self.leaf.check
+        selecting = selecting_fields(check, self.leaf.dataset) if isinstance(check, RowCheck) else frozenset()
+        return self.named_fields | selecting
+
+    def _source(self) -> str:
+        """The dataset's object, or those whose rows its fields count."""
+        sources = {self.leaf.dataset.fields[name].counts for name in self.named_fields}
+        counted = sorted(filter(None, sources))
+        return ", ".join(counted) if len(counted) == len(sources) and counted else super()._source()
 
     def _evidence(self) -> Mapping[str, JsonValue]:
         if self._row is None:
@@ -200,12 +243,12 @@ class SingleJudge(Judge):
         """The document or, as people know it, the row: its own name if seen, else the sub-check's or the key."""
         check, entity = self.leaf.check, self.leaf.dataset.entity
         if not isinstance(check, RowCheck):
-            return self.leaf.dataset.source
+            return self._source()
         seen = self._row.get(entity.name) if self._row and entity else None
         return shown(seen or check.subject or self.leaf.name or check.key or ", ".join(check.match.values()))
 
     def _what(self) -> str:
-        source = self.leaf.dataset.source
+        source = self._source()
         return f"{self._name()} in {source}" if isinstance(self.leaf.check, RowCheck) else source
 
     def _found(self) -> str:
@@ -216,20 +259,28 @@ class SingleJudge(Judge):
         check = self.leaf.check
         assert isinstance(check, DocumentCheck | RowCheck)
         if self._row is None:
-            return (
-                self._truncated(self._name(), summary)
-                if summary.state is DatasetState.TRUNCATED
-                else _absent(check.absent, f"found no {self._what()}", self.expected)
-            )
+            return self._nothing(check, summary)
         if isinstance(check, DocumentCheck) and summary.state is DatasetState.TRUNCATED:
-            return self._partly_read()
+            return self._partly_read(summary)
         return self._worst() if self._others else self._judge_row(self._row)
 
-    def _partly_read(self) -> Verdict:
+    def _nothing(self, check: DocumentCheck | RowCheck, summary: DatasetSummary) -> Verdict:
+        """The verdict when no row was the one that was looked for."""
+        if summary.state is DatasetState.TRUNCATED:
+            return self._truncated(self._name(), summary)
+        if self._unclear:
+            names = ", ".join(sorted(self._needed_fields - self.named_fields))
+            text = (
+                f"{self.leaf.dataset.source} has rows without {names}, so whether it has {self._name()} is not known."
+            )
+            return Verdict(Outcome.UNKNOWN, text, reason=UnknownReason.MISSING_FIELD)
+        return _absent(check.absent, f"found no {self._what()}", self.expected)
+
+    def _partly_read(self, summary: DatasetSummary) -> Verdict:
         """A document sums up what was read: a part of it proves nothing."""
         seen = _pairs(self._evidence(), "; ")
         found = f"; what was found may not be all: {seen}" if seen else ""
-        text = f"{self.leaf.dataset.source} was read in part only{found}."
+        text = f"{self.leaf.dataset.source} was read in part only{found}.{granting(summary)}"
         return Verdict(Outcome.UNKNOWN, text, reason=UnknownReason.TRUNCATED)
 
     def _worst(self) -> Verdict:
@@ -247,7 +298,7 @@ class SingleJudge(Judge):
         data = self._values(self.leaf.passes, *(band for band, _ in self.leaf.partial))
         unusable = FieldReader(self.leaf.dataset, self.named_fields).read(self._row, data)
         if unusable:
-            text = f"{self._what()} was read without a usable {', '.join(unusable)}."
+            text = f"{self._what()} was read without {unusable_fields(self.leaf.dataset, unusable)}."
             return Verdict(Outcome.UNKNOWN, text, reason=UnknownReason.MISSING_FIELD)
         return judge_values(self.leaf, self.leaf.language.activation(data), self._found(), self.expected)
 
@@ -264,7 +315,7 @@ def judge_values(leaf: Leaf, activation: Any, found: str, expected: str) -> Verd
         holds = expression.holds(activation)
         if holds is None:
             why = expression.why_not(activation)
-            text = f"{sentence(found)}, but `{expression.text}` could not be evaluated: {why}."
+            text = f"{sentence(found)}, but {quoted(expression.text)} could not be evaluated: {why}."
             return Verdict(Outcome.UNKNOWN, text, reason=UnknownReason.EXPRESSION_ERROR)
         if holds:
             return Verdict(decided(share), explained(share, found, expected), share=share)
@@ -298,7 +349,8 @@ class PropertyJudge(Judge):
         check = self._check
         texts = [text.strip() for text in self._seen if text is not None]
         if len(texts) != len(self._seen):
-            text = f"{check.property} was read without its value; the collector's role may not read it."
+            remedy = self.leaf.dataset.remedy
+            text = f"{check.property} was read without its value. Grant {self.leaf.dataset.permission}: {remedy}."
             return Verdict(Outcome.UNKNOWN, text, reason=UnknownReason.MISSING_FIELD)
         present = [text for text in texts if text or check.type != "int"]
         if not present:

@@ -17,7 +17,7 @@ from plumbline_evaluator.catalogue.model import (
     RowCheck,
     RowsCheck,
 )
-from plumbline_evaluator.expressions import Expression, ExpressionError, Language, Question, Questionnaire
+from plumbline_evaluator.expressions import Expression, ExpressionError, Language, Question, Questionnaire, quoted
 from plumbline_evaluator.judging.releases import RANKS
 
 PROPERTIES = "system_properties"
@@ -251,7 +251,7 @@ def _detail_problems(control: Control, leaf: Leaf) -> Iterator[tuple[str, str]]:
     try:
         check.expected.format(**{name: param.default for name, param in control.params.items()})
     except (KeyError, IndexError, ValueError) as error:
-        yield "expected", f"`{check.expected}` names an unknown parameter: {error}"
+        yield "expected", f"{quoted(check.expected)} names an unknown parameter: {error}"
 
 
 def _no_field(name: str, leaf: Leaf) -> str:

@@ -129,8 +129,8 @@ class RowsJudge(PopulationJudge):
     def _conclude(self, summary: DatasetSummary) -> Verdict:
         counted = self._counted()
         if summary.state is DatasetState.TRUNCATED and (self.compliant or not self.total):
-            seen = f"{self.compliant} of {self.total} {self.population} comply"
-            text = f"{self._schema.source} was read in part only; of what was read, {seen}; {self._wanted()}."
+            seen = self._seen()
+            text = f"{self._schema.source} was read in part only; {seen}; {self._wanted()}."
             text += granting(summary)
             return replace(counted, explanation=text, reason=UnknownReason.TRUNCATED)
         if not self.total:
@@ -139,6 +139,12 @@ class RowsJudge(PopulationJudge):
             return self._none_judged(counted)
         share = min(1.0, 100 * self.compliant / (self.total * self._target))
         return replace(counted, outcome=decided(share), explanation=self._explanation(share), share=share)
+
+    def _seen(self) -> str:
+        if not self.total:
+            return f"what was read has no {self.population}"
+        verb = "complies" if self.compliant == 1 else "comply"
+        return f"of what was read, {self.compliant} of {self.total} {self.population} {verb}"
 
     def _wanted(self) -> str:
         of = "each" if self._target == 100 else f"at least {self._target} %"
@@ -160,7 +166,8 @@ class RowsJudge(PopulationJudge):
         absent = self._check.absent
         found, share = f"this instance has no {self.population}", 1.0 if absent is Outcome.PASS else 0.0
         is_judged = absent in (Outcome.PASS, Outcome.FAIL)
-        text = explained(share, found, self.expected, of="each") if is_judged else f"{sentence(found)}."
+        unknown = ", and without any nothing can be judged" if absent is Outcome.UNKNOWN else ""
+        text = explained(share, found, self.expected, of="each") if is_judged else f"{sentence(found)}{unknown}."
         reason = UnknownReason.MISSING_FIELD if absent is Outcome.UNKNOWN else None
         return Verdict(absent, text, share=share, reason=reason, compliant=0, total=0)
 
@@ -215,7 +222,9 @@ class CountJudge(PopulationJudge):
         return {self._share(edge) for edge in edges}
 
     def _found(self) -> str:
-        return f"found 1 ({self.population})" if self.total == 1 else f"found {self.total or 'no'} {self.population}"
+        if self.total != 1:
+            return f"found {self.total or 'no'} {self.population}"
+        return f"found 1 {self._check.singular}" if self._check.singular else f"found 1 ({self.population})"
 
     def _conclude(self, summary: DatasetSummary) -> Verdict:
         counted = Verdict(Outcome.UNKNOWN, "", total=self.total)

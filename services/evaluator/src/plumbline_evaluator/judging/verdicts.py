@@ -45,7 +45,7 @@ def explained(share: float, found: str, expected: str, of: str = "") -> str:
     """
     if share >= 1:
         wanted = f"{of}: {expected}" if of else expected
-        is_said = expected.casefold() in found.casefold().split()
+        is_said = expected.casefold() in (word.strip("()") for word in found.casefold().split())
         return f"As expected: {found}." if is_said else f"As expected: {found} ({wanted})."
     lead = f"Partly as expected: {found}" if share > 0 and not of else sentence(found)
     return f"{lead}; expected of {of}: {expected}." if of else f"{lead}; expected: {expected}."

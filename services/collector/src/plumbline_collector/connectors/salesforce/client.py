@@ -27,6 +27,7 @@ VERSIONS = tuple(f"{number}.0" for number in range(66, 61, -1))
 API_VERSION = VERSIONS[0]
 _LOGIN_HOSTS = frozenset({"login.salesforce.com", "test.salesforce.com"})
 _UNKNOWN_COLUMN = re.compile(r"No such column '([^']+)'|understand relationship '([^']+)'|field '([^']+)' can ?not be")
+_UNKNOWN_OBJECT = re.compile(r"sObject type '(\w+)'")
 _VERSION = re.compile(r"\d{1,4}\.\d", re.ASCII)
 _JWT_LIFE_SECONDS = 170
 _TOKEN = re.compile(r"[!-~]+")
@@ -165,7 +166,7 @@ class SalesforceClient(SaasClient):
             return ReadError(DatasetState.ERROR, code, text)
         if code in _AMBIGUOUS or code in _REFUSED or answer.status == 403:
             # Salesforce says INVALID_TYPE and INVALID_FIELD for what is not there and for what may not be seen alike.
-            return ReadError(DatasetState.DENIED, code, message)
+            return ReadError(DatasetState.DENIED, code, _refused_words(code, message))
         if answer.status == 410:
             # It stands in the list of served versions, so this proves nothing about the dataset.
             message = f"the org says that API version {self.version} is retired, although it listed it"
@@ -240,6 +241,16 @@ class SalesforceClient(SaasClient):
         if not is_result:
             raise ReadError(DatasetState.ERROR, "broken_answer", "the answer is no query result")
         return dict(document)
+
+
+def _refused_words(code: str, message: str) -> str:
+    """What a refusal says, without Salesforce's advice for developers."""
+    match = _UNKNOWN_OBJECT.search(message)
+    if code == "INVALID_TYPE" and match:
+        return f"the org does not show {match.group(1)} to the collector's user"
+    if code in _REFUSED:
+        return "the org refuses it to the collector's user: a right is missing"
+    return message.partition(". If you are attempting")[0]
 
 
 def unknown_column(failure: ReadError) -> str | None:

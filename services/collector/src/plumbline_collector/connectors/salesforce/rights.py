@@ -138,7 +138,7 @@ def hidden_field(field: str, api_object: str, column: str, failure: ReadError) -
     """A field that is missing because a column may not be read."""
     error = DatasetError(
         code=failure.code,
-        message=failure.message,
+        message=f"the org does not show {api_object}.{column} to the collector's user",
         permission=f"Read on the field {api_object}.{column}",
         remedy=f"Setup > Object Manager > {api_object} > Fields & Relationships > {column} > Set Field-Level Security: "
         "make it visible to the integration user's permission set",

@@ -39,7 +39,7 @@ def _reads(*selections: Selection) -> tuple[Read, ...]:
 
 READS: dict[str, tuple[Read, ...]] = {
     "audited_tables": _reads(tables.DICTIONARY_COLUMNS, tables.AUDITS),
-    "system_properties": tuple(Read(tables.properties(chunk)) for chunk in tables.property_chunks()),
+    "system_properties": _reads(*tables.properties()),
     "instance": (),
     "plugins": _reads(tables.PLUGINS),
     "store_apps": _reads(tables.STORE_APPS),

@@ -126,6 +126,21 @@ class StartsWith(_OfColumn):
 
 
 @dataclass(frozen=True)
+class EndsWith(_OfColumn):
+    """The cell ends with this."""
+
+    suffix: str
+
+    @property
+    def query(self) -> str:
+        """See `Condition`."""
+        return f"{self.column}ENDSWITH{self.suffix}"
+
+    def _fits(self, value: str) -> bool:
+        return value.lower().endswith(self.suffix.lower())
+
+
+@dataclass(frozen=True)
 class IsEmpty(_OfColumn):
     """The cell is empty."""
 

@@ -6,6 +6,7 @@ from plumbline_collector.connectors import bodies
 from plumbline_collector.connectors.saas_client import Answer, TransientError, redirect_host
 from plumbline_collector.errors import ReadError
 
+_REFUSED = "the instance refuses it to the collector's user"
 _ADVICE = (
     (
         "field(s) present in the query",
@@ -15,6 +16,7 @@ _ADVICE = (
         "api level acl",
         "API-level access rules are active: give the collector's user the role snc_platform_rest_api_access",
     ),
+    ("acl exception", "an access rule of the table forbids it"),
     (
         "user not authorized",
         (
@@ -43,6 +45,7 @@ def refusal(answer: Answer) -> Exception | None:
 
 
 def _with_advice(said: str, answer: Answer) -> str:
+    """Our words for a refusal that is known, and the instance's for any other."""
     found = [advice for sign, advice in _ADVICE if sign in said.lower()]
     if _SCOPE in answer.headers.get("www-authenticate", ""):
         found.append("the token's scope is too narrow: give the client the auth scope useraccount")
@@ -51,7 +54,7 @@ def _with_advice(said: str, answer: Answer) -> str:
             "the address that the collector calls from may be blocked: allow it under System Security > IP Address "
             "Access Control"
         )
-    return f"{said}; {found[0]}" if found else said
+    return f"{_REFUSED}; {found[0]}" if found else said
 
 
 def impostor(answer: Answer) -> str | None:

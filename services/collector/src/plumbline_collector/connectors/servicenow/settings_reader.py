@@ -38,12 +38,12 @@ async def audited_tables(run: Run) -> DatasetSummary:
 
 
 async def system_properties(run: Run) -> DatasetSummary:
-    """Read the properties by name, some at a time, so that all rows of one name come together."""
+    """Read the properties, some at a time, so that all rows of one name come together."""
     writer = RowWriter(SCHEMAS["system_properties"], run.sink)
     reported, hidden, has_value = 0, None, False
     try:
-        for chunk in tables.property_chunks():
-            rows, held = run.select(tables.properties(chunk)), list[TableRow]()
+        for selection in tables.properties():
+            rows, held = run.select(selection), list[TableRow]()
             async for page in rows:
                 held += page
             has_value = has_value or any(filled(row, "value") for row in held)
@@ -151,6 +151,7 @@ async def record_counts(run: Run) -> DatasetSummary:
             missing += summaries.missing_fields(schema, list(each.feeds), failure)
     if not row:
         first = missing[0]
-        return summaries.failed(schema, ReadError(first.state, first.error.code, first.error.message))
+        failed = summaries.failed(schema, ReadError(first.state, first.error.code, first.error.message))
+        return failed.model_copy(update={"error": first.error, "missing_fields": missing})
     run.sink.add(schema.name, [row])
     return summaries.read(schema, 1, missing=missing)

@@ -14,6 +14,7 @@ from plumbline_collector.connectors.servicenow.people import BUILT_IN_ACCOUNTS, 
 from plumbline_collector.connectors.servicenow.queries import (
     Condition,
     Either,
+    EndsWith,
     Equals,
     Is,
     IsEmpty,
@@ -167,10 +168,29 @@ MID_SERVERS = of_table("ecc_agent", "name,status,validated,version,user_name,las
 MID_PROPERTIES = of_table("ecc_agent_property", "name,value,ecc_agent", Equals("name", COMMAND_AUDIT))
 
 
-def properties(chunk: tuple[str, ...]) -> Selection:
-    """System properties by name."""
+SCOPE_PROPERTIES, IMPERSONATION_PROPERTIES = "glide.enforce_security_scope.", ".impersonateCheck"
+"""How the properties begin, and end, of which every application may bring one of its own."""
+
+
+def is_wanted_property(name: str) -> bool:
+    """Whether a snapshot holds the property."""
+    is_of_application = name.startswith(SCOPE_PROPERTIES) or name.endswith(IMPERSONATION_PROPERTIES)
+    return is_of_application or name in _wanted_properties()
+
+
+@cache
+def _wanted_properties() -> frozenset[str]:
+    return frozenset((*BUILD_PROPERTIES, *names("property_names.txt")))
+
+
+@cache
+def properties() -> tuple[Selection, ...]:
+    """System properties: by name, a query's worth at a time, and in the last query those of single applications."""
     columns = "value,type,read_roles,write_roles,private,sys_scope,sys_updated_on,sys_updated_by"
-    return replace(of_table("sys_properties", columns, OneOf("name", chunk)), is_proven=True)
+    *others, last = (OneOf("name", chunk) for chunk in property_chunks())
+    scoped = (StartsWith("name", (SCOPE_PROPERTIES,)), EndsWith("name", IMPERSONATION_PROPERTIES))
+    conditions = (*others, Either((last, *scoped)))
+    return tuple(replace(of_table("sys_properties", columns, each), is_proven=True) for each in conditions)
 
 
 def privileged_assignments(roles: tuple[str, ...]) -> Selection:
@@ -222,6 +242,6 @@ def audit_query(started_at: datetime) -> str:
 
 @cache
 def property_chunks() -> tuple[tuple[str, ...], ...]:
-    """The names of all properties that are read, a query's worth at a time."""
+    """The names of all properties that are read by name, a query's worth at a time."""
     wanted = dict.fromkeys((*BUILD_PROPERTIES, *names("property_names.txt")))
     return tuple(in_chunks(wanted, NAMES_PER_QUERY))

@@ -5,6 +5,8 @@ the one whose turn it is not, so that a look never differs from the one before b
 two looks. The first look of a new connector asks all of them.
 """
 
+from collections.abc import Callable
+
 from plumbline_contracts.events import DatasetState
 
 from plumbline_collector.connectors.servicenow import tables
@@ -57,10 +59,10 @@ class Watch:
         return f"{_ROLES}:{await self._newest(_ROLES, query, 'sys_updated_on')}"
 
     async def _newest_property(self) -> str:
-        wanted = {*tables.BUILD_PROPERTIES, *tables.names("property_names.txt")}
-        return await self._newest("sys_properties", "ORDERBYDESCsys_updated_on", "sys_updated_on", wanted)
+        query = "ORDERBYDESCsys_updated_on"
+        return await self._newest("sys_properties", query, "sys_updated_on", tables.is_wanted_property)
 
-    async def _newest(self, table: str, query: str, column: str, wanted: set[str] | None = None) -> str:
+    async def _newest(self, table: str, query: str, column: str, wanted: Callable[[str], bool] | None = None) -> str:
         fields, size = (f"sys_id,name,{column}", WATCHED_ROWS) if wanted else (f"sys_id,{column}", 1)
         try:
             rows, total = await self._source.page(table, query, fields, size, 0)
@@ -68,5 +70,5 @@ class Watch:
             if failure.state not in (DatasetState.DENIED, DatasetState.UNSUPPORTED):
                 raise
             return HIDDEN
-        moments = [str(row.get(column)) for row in rows if wanted is None or row.get("name") in wanted]
+        moments = [str(row.get(column)) for row in rows if wanted is None or wanted(str(row.get("name")))]
         return f"{max(moments, default='-')}/{total}"
