@@ -11,6 +11,7 @@ from plumbline_score_api import app as composition
 FILLED = {
     "product": "salesforce",
     "instance": "sales-eu",
+    "other": "sales-eu",
     "control": "C-1",
     "framework": "cis_v8",
     "key_id": "0123456789abcdef",

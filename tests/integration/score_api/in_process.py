@@ -43,10 +43,15 @@ def projection_into(database: Database, repository: ProjectionRepository | None 
     return upkeep_of(database, repository).projection
 
 
-def upkeep_of(database: Database, repository: ProjectionRepository | None = None) -> Upkeep:
-    """What the projector does between events. All keys belong to one partition."""
+def upkeep_of(
+    database: Database,
+    repository: ProjectionRepository | None = None,
+    *,
+    stale_after: timedelta = timedelta(days=365),
+) -> Upkeep:
+    """What the projector does between events. All keys belong to one partition; the tests' snapshots stay fresh."""
     keep = Retention(points=timedelta(days=730), days=None, changes=timedelta(days=7))
-    return composition.build_upkeep(database, lambda _: 0, keep, repository)
+    return composition.build_upkeep(database, lambda _: 0, keep, repository, stale_after=stale_after)
 
 
 async def _is_ready() -> bool:

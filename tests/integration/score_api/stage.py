@@ -79,7 +79,7 @@ class Stage:
     def start(self, role: str, name: str = "score-api-0", **settings: Any) -> Running:
         """Start a role without waiting for it."""
         port = free_port()
-        chosen = {"name": name, "health_port": port, **settings}
+        chosen = {"name": name, "health_port": port, "stale_after_hours": 24 * 30, **settings}
         own = {f"PLUMBLINE_SCORE_API_{key.upper()}": str(value) for key, value in chosen.items()}
         env = environment(self.kafka, PLUMBLINE_MONGODB_URL=self.mongodb_url, **own)
         log = self.folder / f"{role}-{name}.log"

@@ -1,6 +1,7 @@
 """What the routes answer."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -93,10 +94,55 @@ async def test_a_product_is_its_main_instance_unless_others_are_turned_on(
     assert (after["current"], after["max"], after["counted_instances"]) == (10.5, 15, ["sales-eu", "sales-us"])
 
 
+async def test_every_view_says_all_that_is_known_of_its_scope(
+    client: httpx.AsyncClient, projection: ProjectionService
+) -> None:
+    """Points, coverage, what is planned and achievable, counts by status and outcome, moments, what is stale."""
+    await projection.take_definitions([definition("C-1", frameworks={"soc2": ["CC6.1"]})])
+    await projection.take_status(status())
+    results = [result("C-1", Outcome.FAIL), result("C-2", Outcome.FAIL), result("C-3", Outcome.FAIL), result("C-4")]
+    await projection.take_definitions([definition("C-4")])
+    for judged in (
+        Judged(1, results),
+        Judged(2, [*results[:3], result("C-4", Outcome.UNKNOWN, reason=UnknownReason.COLLECTION_ERROR)]),
+    ):
+        for part in judged.parts():
+            await projection.take_part(part)
+    for control, chosen in (("C-2", "planned"), ("C-3", "risk_accepted")):
+        body = {"status": chosen}
+        (await client.put(f"/v1/recommendations/sales-eu/{control}/status", json=body)).raise_for_status()
+    evaluated = (START + timedelta(minutes=2, seconds=5)).isoformat().replace("+00:00", "Z")
+    expected = {
+        "current": 3, "max": 12, "percentage": 25, "zone": "poor", "coverage": 75, "planned": 6,
+        "planned_percentage": 50, "achievable": 9, "achievable_percentage": 75,
+        "evaluated_at": evaluated, "first_evaluated_at": evaluated,
+        "stale_since": (START + timedelta(minutes=2)).isoformat().replace("+00:00", "Z"),
+        "counts": {
+            "outcomes": {"FAIL": 3, "PASS": 1}, "regressed": 0, "stale": 1,
+            "statuses": {"completed": 1, "planned": 1, "risk_accepted": 1, "to_address": 1},
+        },
+    }  # fmt: skip
+    product = await _get(client, "/v1/products/salesforce")
+    views = [
+        await _get(client, "/v1/secure-score"), product, *product["categories"], *product["instances"],
+        *(await _get(client, "/v1/products"))["items"], *(await _get(client, "/v1/categories"))["items"],
+        *(await _get(client, "/v1/instances"))["items"], await _get(client, "/v1/instances/sales-eu"),
+        await _get(client, "/v1/instances/sales-eu/score"),
+    ]  # fmt: skip
+    for view in views:
+        assert {name: view[name] for name in expected} == expected
+    framework = await _get(client, "/v1/frameworks/soc2")
+    for view in (framework, *framework["requirements"], *(await _get(client, "/v1/frameworks"))["items"]):
+        assert expected.keys() <= view.keys()
+        assert (view["max"], view["counts"]["outcomes"], view["stale_since"]) == (3, {"FAIL": 1}, None)
+        assert view["evaluated_at"] == evaluated
+
+
 async def test_a_tenant_without_instances_has_an_empty_score(client: httpx.AsyncClient) -> None:
     score = await _get(client, "/v1/secure-score")
     assert {score[name] for name in ("current", "max", "percentage", "coverage", "planned", "achievable")} == {0}
-    assert (score["evaluated_at"], score["products"]) == (None, [])
+    assert (score["evaluated_at"], score["first_evaluated_at"], score["products"]) == (None, None, [])
+    assert (score["zone"], score["stale_since"]) == (None, None)
     assert score["counts"] == {"outcomes": {}, "statuses": {}, "regressed": 0, "stale": 0}
 
 

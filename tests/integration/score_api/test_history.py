@@ -175,7 +175,7 @@ async def test_the_history_and_the_live_score_agree(
     }
     for scope, score in live.items():
         points = await _points(client, **dict([scope] if scope is not None else []))
-        for name in ("current", "max", "percentage", "coverage", "planned", "achievable"):
+        for name in ("current", "max", "percentage", "zone", "coverage", "planned", "achievable"):
             assert points[-1][name] == score[name], (scope, name)
         assert points[-1]["statuses"] == score["counts"]["statuses"]
         assert round(sum(point["points"] for point in points), 3) == score["current"]
@@ -239,6 +239,136 @@ async def test_a_category_has_its_own_history(client: httpx.AsyncClient, upkeep:
     assert [point["current"] for point in await _points(client)] == [3, 6]
 
 
+async def test_a_framework_has_its_own_history_that_adds_up(
+    client: httpx.AsyncClient, upkeep: Upkeep, take: Take
+) -> None:
+    """A control comes, is mapped elsewhere, and goes."""
+    soc2 = {"frameworks": {"soc2": ["CC6.1"]}}
+    await upkeep.projection.take_definitions([definition("A-1", **soc2), definition("A-1", digest="d2")])
+    await take(
+        Judged(1, [result("A-1"), result("C-1", Outcome.FAIL)]),
+        Judged(2, [result("A-1", Outcome.PARTIAL), result("C-1")]),
+        Judged(3, [result("A-1", Outcome.PARTIAL, digest="d2"), result("C-1")]),
+        Judged(4, [result("C-1")]),
+    )
+    points = await _points(client, framework="soc2")
+    assert [(point["current"], point["max"], point["points"]) for point in points] == [
+        (3, 3, 3), (1.5, 3, -1.5), (0, 0, -1.5), (0, 0, 0),
+    ]  # fmt: skip
+    assert [_told(point) for point in points] == [
+        {("A-1", "added", 3)}, {("A-1", "lost", -1.5)}, {("A-1", "retired", -1.5)}, set(),
+    ]  # fmt: skip
+    assert [point["outcomes"] for point in points] == [{"PASS": 1}, {"PARTIAL": 1}, {}, {}]
+    whole = await _points(client)
+    assert [_told(point) for point in whole[2:]] == [{("A-1", "mapped", 0)}, {("A-1", "retired", -1.5)}]
+    assert [point["zone"] for point in points] == ["good", "fair", None, None]
+
+
+async def test_a_retired_control_is_in_the_history_of_its_category(
+    client: httpx.AsyncClient, upkeep: Upkeep, take: Take
+) -> None:
+    await upkeep.projection.take_definitions([definition("A-1", category="Apps")])
+    await take(Judged(1, [result("A-1"), result("C-1")]), Judged(2, [result("C-1")]))
+    points = await _points(client, category="Apps")
+    assert [(point["points"], _told(point)) for point in points] == [
+        (3, {("A-1", "added", 3)}), (-3, {("A-1", "retired", -3)}),
+    ]  # fmt: skip
+
+
+async def test_insights_move_categories_and_frameworks_too(
+    client: httpx.AsyncClient, upkeep: Upkeep, take: Take
+) -> None:
+    await upkeep.projection.take_definitions([definition("A-1", category="Apps", frameworks={"soc2": ["CC6.1"]})])
+    for name in ("sales-eu", "sales-us"):
+        await upkeep.projection.take_status(status(name))
+        await take(Judged(1, [result("A-1"), result("C-1")], instance=name))
+    await upkeep.round(_everything, datetime.now(UTC))
+    await _put(client, "/v1/instances/sales-us/insights", insights="on")
+    await upkeep.round(_everything, datetime.now(UTC))
+    for scope in ({"category": "Apps"}, {"framework": "soc2"}, {"category": "Apps", "product": "salesforce"}):
+        point = (await _points(client, **scope))[-1]
+        (change,) = point["insights"]
+        assert (point["current"], point["points"], change["points"], change["max_points"]) == (6, 3, 3, 3)
+        found = await _get(client, "/v1/history/compare", since=SINCE, **scope)
+        told = [*found["changes"], *found["insights"]]
+        assert sum(change["points"] for change in told) == found["points"] == 6
+
+
+# --- trends
+
+
+async def _trend(client: httpx.AsyncClient, **params: Any) -> dict[str, dict[str, Any]]:
+    page = await _get(client, "/v1/history/trends", since=SINCE, **params)
+    return {item["day"]: item for item in page["items"]}
+
+
+async def test_trends_tell_day_by_day_what_came_and_what_went(
+    client: httpx.AsyncClient, served: None, upkeep: Upkeep, take: Take
+) -> None:
+    await take(
+        Judged(0, [result("C-1"), result("C-2", Outcome.FAIL), result("C-3")], hours=24),
+        Judged(0, [result("C-1", Outcome.FAIL), result("C-2", Outcome.FAIL), result("C-3")], hours=48),
+    )
+    days = [(START + timedelta(hours=hours)).date().isoformat() for hours in (0, 24, 48)]
+    for scope in ({}, {"product": "salesforce"}, {"instance": "sales-eu"}, {"category": "Identity"}):
+        found = await _trend(client, **scope)
+        told = [
+            tuple(found[day][name] for name in ("gained", "lost", "net", "newly_failing", "newly_regressed", "mended"))
+            for day in days
+        ]
+        assert told == [(4.5, 0, 4.5, 0, 0, 0), (3, 1.5, 1.5, 0, 0, 1), (0, 3, -3, 1, 1, 0)], scope
+        assert [found[day]["regressed"] for day in days] == [0, 0, 1]
+        assert round(sum(day["net"] for day in found.values()), 3) == [*found.values()][-1]["current"] == 3
+    assert all(day["net"] == day["max"] == 0 for day in (await _trend(client, category="Apps")).values())
+
+
+async def test_risks_that_are_accepted_are_a_trend_with_their_ends(
+    client: httpx.AsyncClient, served: None, upkeep: Upkeep
+) -> None:
+    until = datetime.now(UTC) + timedelta(days=10)
+    path = "/v1/recommendations/sales-eu/{}/status"
+    await _put(client, path.format("C-1"), status="risk_accepted", expires_at=until.isoformat())
+    await _put(client, path.format("C-2"), status="risk_accepted")
+    await upkeep.round(_everything, datetime.now(UTC))
+    trends = await _get(client, "/v1/history/trends", since=SINCE)
+    before, today = trends["items"][-2:]
+    assert (before["risk_accepted"], before["risk_accepted_points"], before["newly_accepted"]) == (0, 0, 0)
+    assert (today["risk_accepted"], today["risk_accepted_points"], today["newly_accepted"]) == (2, 6, 2)
+    assert (today["lost"], today["net"]) == (1.5, -1.5)
+    assert trends["expiring"] == [{"day": until.date().isoformat(), "count": 1, "points": 3}]
+    assert trends["without_expiry"] == 1
+    other = await _get(client, "/v1/history/trends", since=SINCE, instance="sales-us")
+    assert (other["expiring"], other["without_expiry"]) == ([], 0)
+    await upkeep.round(_everything, until)
+    await client.delete(path.format("C-2"))
+    await upkeep.round(_everything, datetime.now(UTC))
+    ended = (await _get(client, "/v1/history/trends", since=SINCE))["items"][-1]
+    assert (ended["risk_accepted"], ended["acceptances_ended"], ended["acceptances_expired"]) == (0, 2, 1)
+
+
+async def test_trends_are_paged(client: httpx.AsyncClient, served: None) -> None:
+    whole = (await _get(client, "/v1/history/trends", since=SINCE))["items"]
+    found, cursor = [], None
+    while True:
+        more = {"cursor": cursor} if cursor else {}
+        page = await _get(client, "/v1/history/trends", since=SINCE, limit=2, **more)
+        found += page["items"]
+        if (cursor := page["next_cursor"]) is None:
+            break
+    assert found == whole
+    assert len(whole) >= 3
+
+
+async def test_what_a_day_brought_outlives_its_points(
+    client: httpx.AsyncClient, served: None, take: Take, upkeep: Upkeep
+) -> None:
+    before = await _trend(client)
+    keeping = Retention(points=timedelta(0), days=None, changes=timedelta(days=2))
+    await replace(upkeep, retention=keeping).prune(datetime.now(UTC))
+    assert await _points(client) == []
+    assert await _trend(client) == before
+
+
 # --- comparisons
 
 
@@ -281,6 +411,12 @@ async def test_two_moments_are_compared_control_by_control(
         ("/v1/history", {"limit": "1001"}, 422),
         ("/v1/history", {"cursor": "x"}, 422),
         ("/v1/history", {"instance": "{$gt:}"}, 422),
+        ("/v1/history", {"framework": "{$gt:}"}, 422),
+        ("/v1/history", {"framework": "soc2", "category": "Apps"}, 422),
+        ("/v1/history/trends", {"framework": "soc2", "category": "Apps"}, 422),
+        ("/v1/history/trends", {"instance": "nobody"}, 404),
+        ("/v1/history/trends", {"cursor": "x"}, 422),
+        ("/v1/history/trends", {"resolution": "day"}, 422),
         ("/v1/history/compare", {}, 422),
         ("/v1/history/compare", {"since": "2099-01-01T00:00:00Z"}, 422),
     ],

@@ -11,7 +11,14 @@ from typing import Any
 import httpx
 import pytest
 from plumbline_contracts.envelope import BadRecordError
-from plumbline_contracts.events import ControlResults, Outcome, UnknownReason
+from plumbline_contracts.events import (
+    ControlDefinition,
+    ControlResults,
+    Insights,
+    InstanceStatus,
+    Outcome,
+    UnknownReason,
+)
 from plumbline_score_api.app import Database
 from plumbline_score_api.pictures.repository import PictureRepository
 from plumbline_score_api.projection.repository import ProjectionRepository
@@ -87,6 +94,45 @@ def _without_history(seen: dict[str, Any]) -> dict[str, Any]:
         for instance in seen["instances"]["items"]
     ]
     return {"items": items, "scores": scores}
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_events_of_all_kinds_in_any_order_lead_to_one_score_and_history(
+    client: httpx.AsyncClient, database: Database, seed: int
+) -> None:
+    """Definitions, statuses and results arrive by three topics; between those nothing says which comes first."""
+    upkeep = upkeep_of(database)
+    choices = {"i0": Insights.MAIN, "i1": Insights.ON, "i2": Insights.OFF}
+    events: list[Any] = [definition(control) for control in CONTROLS]
+    events += [status(name, insights=choice) for name, choice in choices.items()] * 2
+    for number, name in itertools.product((1, 2), choices):
+        outcome = Outcome.FAIL if number == 1 else Outcome.PARTIAL
+        found = [result(control, outcome, exposed=2) for control in CONTROLS]
+        events += Judged(number, found, instance=name).parts() * 2
+    random.Random(seed).shuffle(events)  # noqa: S311
+    for event in events:
+        await _take_event(upkeep.projection, event)
+        await upkeep.projection.apply_waiting()
+    await upkeep.round(lambda _: True, datetime.now(UTC))
+    score = (await client.get("/v1/secure-score")).raise_for_status().json()
+    assert (score["current"], score["max"], score["products"][0]["counted_instances"]) == (9, 18, ["i0", "i1"])
+    assert score["counts"]["outcomes"] == {"PARTIAL": 6}
+    for scope, current, most in (({}, 9, 18), ({"product": "salesforce"}, 9, 18), ({"instance": "i2"}, 4.5, 9)):
+        params = {"resolution": "change", **scope}
+        points = (await client.get("/v1/history", params=params)).raise_for_status().json()["items"]
+        assert (points[-1]["current"], points[-1]["max"]) == (current, most)
+        assert sum(point["points"] for point in points) == current
+        trends = (await client.get("/v1/history/trends", params=scope)).raise_for_status().json()["items"]
+        assert sum(day["net"] for day in trends) == current
+
+
+async def _take_event(projection: ProjectionService, event: Any) -> None:
+    if isinstance(event, ControlDefinition):
+        await projection.take_definitions([event])
+    elif isinstance(event, InstanceStatus):
+        await projection.take_status(event)
+    else:
+        await projection.take_part(event)
 
 
 async def test_a_duplicate_changes_nothing_at_all(projection: ProjectionService, database: Database) -> None:

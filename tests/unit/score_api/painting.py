@@ -81,6 +81,8 @@ def picture(
     definitions: list[ControlDefinition] | None = None,
     templates: tuple[Decision, ...] = (),
     reopened: dict[str, str] | None = None,
+    stale_at: datetime | None = None,
+    clock: datetime | None = None,
 ) -> InstancePicture:
     """An instance; definitions that are not given are plain ones."""
     known = {f"{c.control_id}@d": definition(c.control_id) for c in controls}
@@ -88,13 +90,14 @@ def picture(
     return paint(
         instance,
         product,
-        Version("e", len(decisions), len(templates)),
+        Version("e", len(decisions), len(templates), clock),
         START,
         controls,
         known,
         {d.control_id: d for d in decisions},
         {d.control_id: d for d in templates},
         reopened or {},
+        stale_at,
     )
 
 

@@ -88,3 +88,15 @@ def test_what_was_never_measured_is_unknown_at_once() -> None:
     finding = _history((Outcome.UNKNOWN, UnknownReason.COLLECTION_ERROR, 0))
     assert finding.result.outcome is Outcome.UNKNOWN
     assert finding.stale_since is None
+
+
+def test_when_it_last_passed_is_known_while_it_fails() -> None:
+    fallen = _history(
+        (Outcome.PASS, None, 0), (Outcome.PASS, None, 1), (Outcome.FAIL, None, 2), (Outcome.FAIL, None, 3)
+    )
+    assert fallen.passed_at == START + timedelta(hours=1)
+    assert fallen.control.passed_at == fallen.passed_at
+    error = UnknownReason.COLLECTION_ERROR
+    assert _history((Outcome.PASS, None, 0), (Outcome.UNKNOWN, error, 5)).passed_at == START
+    assert _history((Outcome.FAIL, None, 0), (Outcome.FAIL, None, 1)).passed_at is None
+    assert _history((Outcome.FAIL, None, 0), (Outcome.PASS, None, 1)).passed_at == START + timedelta(hours=1)

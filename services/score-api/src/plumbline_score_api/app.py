@@ -40,6 +40,8 @@ from plumbline_score_api.audit.repository import AuditRepository
 from plumbline_score_api.audit.service import AuditService
 from plumbline_score_api.broker import Requester, Sender, SilentBrokerError
 from plumbline_score_api.changes.repository import ChangeLogRepository
+from plumbline_score_api.comparisons import routes as comparison_routes
+from plumbline_score_api.comparisons.service import ComparisonService
 from plumbline_score_api.decisions import routes as decision_routes
 from plumbline_score_api.decisions.repository import DecisionRepository
 from plumbline_score_api.decisions.service import DecisionService
@@ -68,7 +70,7 @@ from plumbline_score_api.projection.consumer import (
     read_catalogue,
 )
 from plumbline_score_api.projection.repository import ProjectionRepository
-from plumbline_score_api.projection.service import ProjectionService
+from plumbline_score_api.projection.service import STALE_AFTER, ProjectionService
 from plumbline_score_api.projection.shards import Shards
 from plumbline_score_api.projection.upkeep import Clockwork, Retention, Upkeep
 from plumbline_score_api.protocol import bounded
@@ -83,6 +85,9 @@ from plumbline_score_api.tokens import issuers
 from plumbline_score_api.tokens import service as tokens
 from plumbline_score_api.tokens.issuers import Issuer, IssuersError
 from plumbline_score_api.tokens.service import TokenService
+from plumbline_score_api.zones import routes as zone_routes
+from plumbline_score_api.zones.repository import ZoneRepository
+from plumbline_score_api.zones.service import ZoneService
 
 log = structlog.get_logger(__name__)
 
@@ -211,6 +216,7 @@ async def prepare(database: Database) -> None:
     await HistoryRepository(database).prepare()
     await DecisionRepository(database).prepare()
     await InsightsRepository(database).prepare()
+    await ZoneRepository(database).prepare()
     await AuditRepository(database).prepare()
     await ChangeLogRepository(database).prepare()
     await KeyRepository(database).prepare()
@@ -340,7 +346,8 @@ async def _project(settings: Settings, kafka: KafkaSettings) -> None:
     producer, consumer, reader = _producer(kafka), _member(settings, kafka), _consumer(kafka)
     async with open_database(settings) as database:
         shards = Shards(consumer, kafka.topic("control-results"))
-        upkeep = build_upkeep(database, shards.partition_of, _retention(settings))
+        stale_after = timedelta(hours=settings.stale_after_hours)
+        upkeep = build_upkeep(database, shards.partition_of, _retention(settings), stale_after=stale_after)
         service, patience = upkeep.projection, Patience(TRANSIENT)
         projector = Projector(
             consumer,
@@ -372,20 +379,25 @@ def build_upkeep(
     partition_of: PartitionOf,
     retention: Retention,
     projection: ProjectionRepository | None = None,
+    *,
+    stale_after: timedelta = STALE_AFTER,
 ) -> Upkeep:
     """Everything that the projector works with."""
     audit, choices, store = AuditRepository(database), InsightsRepository(database), DecisionRepository(database)
     insights, pictures = InsightsService(choices, audit), PictureService(PictureRepository(database), store)
     decisions = DecisionService(store, pictures, audit)
     history, changes = HistoryRepository(database), ChangeLogRepository(database)
-    recorder = Recorder(history, pictures, insights, changes, partition_of)
+    recorder, zones = Recorder(history, pictures, insights, changes, partition_of), ZoneRepository(database)
+    written = projection or ProjectionRepository(database)
     return Upkeep(
-        projection=ProjectionService(projection or ProjectionRepository(database), insights, decisions, recorder),
+        projection=ProjectionService(written, insights, decisions, recorder, stale_after),
         decisions=decisions,
         insights=insights,
+        zones=ZoneService(zones, audit),
         recorder=recorder,
         decision_store=store,
         insights_store=choices,
+        zone_store=zones,
         history=history,
         changes=changes,
         retention=retention,
@@ -562,6 +574,8 @@ def create_app(
         decision_routes,
         recommendation_routes,
         history_routes,
+        comparison_routes,
+        zone_routes,
         audit_routes,
         key_routes,
     ):
@@ -574,15 +588,19 @@ def build_services(database: Database, ask: Ask, uses: LastUses | None = None) -
     """Everything that the routes work with."""
     instances, audit, store = InstanceRepository(database), AuditRepository(database), DecisionRepository(database)
     insights, history = InsightsService(InsightsRepository(database), audit), HistoryRepository(database)
-    pictures = PictureService(PictureRepository(database), store)
+    pictures, zones = PictureService(PictureRepository(database), store), ZoneService(ZoneRepository(database), audit)
+    scores = ScoreService(pictures, insights, zones)
+    past = HistoryService(history, instances, scores, zones)
     return Services(
         keys=KeyService(KeyRepository(database), audit, uses),
         pictures=pictures,
-        scores=ScoreService(pictures, insights),
-        instances=InstanceService(instances, insights, pictures, ask),
+        scores=scores,
+        instances=InstanceService(instances, insights, pictures, zones, ask),
         recommendations=RecommendationService(RecommendationRepository(database), pictures, history),
         decisions=DecisionService(store, pictures, audit),
-        history=HistoryService(history, instances, pictures),
+        history=past,
+        comparisons=ComparisonService(scores, past),
+        zones=zones,
         audit=AuditService(audit),
     )
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from plumbline_score_api.audit.service import AuditService
+from plumbline_score_api.comparisons.service import ComparisonService
 from plumbline_score_api.decisions.service import DecisionService
 from plumbline_score_api.history.service import HistoryService
 from plumbline_score_api.instances.service import InstanceService
@@ -10,6 +11,7 @@ from plumbline_score_api.keys.service import KeyService
 from plumbline_score_api.pictures.service import PictureService
 from plumbline_score_api.recommendations.service import RecommendationService
 from plumbline_score_api.scores.service import ScoreService
+from plumbline_score_api.zones.service import ZoneService
 
 
 @dataclass(frozen=True)
@@ -23,4 +25,6 @@ class Services:
     recommendations: RecommendationService
     decisions: DecisionService
     history: HistoryService
+    comparisons: ComparisonService
+    zones: ZoneService
     audit: AuditService

@@ -13,7 +13,8 @@ class Settings(BaseSettings):
     A client that takes less than a kilobyte a second of its answer for `answer_timeout_seconds` is cut off.
     `issuers` is the file of trusted issuers of tokens; a limit of 0 is none; `trusted_proxies` are addresses and
     networks whose `X-Forwarded-For` is believed. `history_days` is for how long a point per change is kept,
-    `daily_history_days` a point per day; 0 is for ever.
+    `daily_history_days` a point per day; 0 is for ever. An instance of which nothing newer came for
+    `stale_after_hours` is stale; give more where a full collection is rarer than that.
     """
 
     model_config = SettingsConfigDict(env_prefix="PLUMBLINE_SCORE_API_", frozen=True, extra="ignore")
@@ -31,6 +32,7 @@ class Settings(BaseSettings):
     requests_at_once: int = Field(default=200, ge=1)
     history_days: int = Field(default=730, ge=0)
     daily_history_days: int = Field(default=0, ge=0)
+    stale_after_hours: float = Field(default=24, gt=0, le=24 * 365)
     change_log_days: int = Field(default=7, ge=1)
     issuers: Path | None = None
     requests_per_minute: int = Field(default=6000, ge=0)

@@ -37,6 +37,8 @@ class Action(StrEnum):
     TEMPLATE_CLEARED = "template_cleared"
     TEMPLATE_EXPIRED = "template_expired"
     INSIGHTS_SET = "insights_set"
+    ZONES_SET = "zones_set"
+    ZONES_CLEARED = "zones_cleared"
     KEY_CREATED = "key_created"
     KEY_REVOKED = "key_revoked"
 

@@ -15,6 +15,7 @@ class ChangeKind(StrEnum):
     SCORE_CHANGED = "score_changed"
     FINDING_CHANGED = "finding_changed"
     STATUS_CHANGED = "status_changed"
+    STALENESS_CHANGED = "staleness_changed"
 
 
 class Change(BaseModel):
@@ -45,6 +46,9 @@ def changes_of(point: Point, instance: str | None) -> list[Change]:
             "insights": [change.model_dump(mode="json", exclude_none=True) for change in point.insights],
         }
         found.append(_change(point, "score", ChangeKind.SCORE_CHANGED, instance, None, data))
+    if instance is not None and point.stale_instances:
+        stale = {"is_stale": point.stale_instances > 0, "stale": point.totals.stale}
+        found.append(_change(point, "staleness", ChangeKind.STALENESS_CHANGED, instance, None, stale))
     return found
 
 
@@ -52,7 +56,7 @@ def _of_control(point: Point, change: ControlChange) -> list[Change]:
     data = change.model_dump(mode="json", exclude={"instance", "control_id"})
     old, new = change.before, change.after
     kinds = []
-    if change.kind is not Kind.STATUS:
+    if change.kind not in (Kind.STATUS, Kind.MAPPED):
         kinds.append(ChangeKind.FINDING_CHANGED)
     if old is not None and new is not None and old.status is not new.status:
         kinds.append(ChangeKind.STATUS_CHANGED)

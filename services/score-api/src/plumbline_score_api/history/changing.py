@@ -1,19 +1,20 @@
 """What changed between two states of an instance, or of the instances that count. Pure.
 
 A state is what stands for every control; the difference of two states is exactly what lies between their scores, so
-the points of a history always add up.
+the points of a history always add up: over all controls, and over those of a category or framework alone.
 """
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from plumbline_contracts.events import Insights, Outcome
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from plumbline_score_api.decisions.decision import Status
 from plumbline_score_api.pictures.picture import InstancePicture, Recommendation, Summary
-from plumbline_score_api.scores.scoring import Points, total
+from plumbline_score_api.scores.scoring import Points
 
 
 class Kind(StrEnum):
@@ -25,6 +26,7 @@ class Kind(StrEnum):
     RETIRED = "retired"
     STATUS = "status"
     CHANGED = "changed"
+    MAPPED = "mapped"
 
 
 class State(BaseModel):
@@ -37,6 +39,8 @@ class State(BaseModel):
     is_stale: bool
     current: float
     maximum: float
+    category: str = ""
+    frameworks: tuple[str, ...] = ()
 
 
 class Score(BaseModel):
@@ -52,17 +56,24 @@ class Score(BaseModel):
     percentage: float = 0.0
 
 
-class Totals(BaseModel):
-    """A scope at one moment: score, the same per category, and counts."""
+class Sums(BaseModel):
+    """Score and counts of some controls at one moment."""
 
     model_config = ConfigDict(frozen=True)
 
     score: Score = Score()
-    categories: dict[str, Score] = Field(default_factory=dict)
     outcomes: dict[str, int] = Field(default_factory=dict)
     statuses: dict[str, int] = Field(default_factory=dict)
     regressed: int = 0
     stale: int = 0
+
+
+class Totals(Sums):
+    """A scope at one moment, the same per category and framework, and how many of its instances are stale."""
+
+    categories: dict[str, Sums] = Field(default_factory=dict)
+    frameworks: dict[str, Sums] = Field(default_factory=dict)
+    stale_instances: int = 0
 
 
 class ControlChange(BaseModel):
@@ -81,6 +92,15 @@ class ControlChange(BaseModel):
     note: str | None = None
 
 
+class Shift(BaseModel):
+    """A difference of a score."""
+
+    model_config = ConfigDict(frozen=True)
+
+    points: float
+    max_points: float
+
+
 class InsightsChange(BaseModel):
     """An instance came to count, or ceased to, and what that did to the score of the scope."""
 
@@ -91,8 +111,56 @@ class InsightsChange(BaseModel):
     after: Insights
     points: float
     max_points: float
+    categories: dict[str, Shift] = Field(default_factory=dict)
+    frameworks: dict[str, Shift] = Field(default_factory=dict)
     by: str | None = None
     note: str | None = None
+
+
+class Tally(BaseModel):
+    """What changed within some time. `gained` less `lost` is the difference of the achieved points.
+
+    What fails is FAIL or PARTIAL. `regressed` of the `newly_failing` passed before; `mended` came to pass. Of the
+    `acceptances_ended` those `acceptances_expired` were ended by time.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    gained: float = 0.0
+    lost: float = 0.0
+    newly_failing: int = 0
+    regressed: int = 0
+    mended: int = 0
+    newly_accepted: int = 0
+    acceptances_ended: int = 0
+    acceptances_expired: int = 0
+
+    def plus(self, other: "Tally") -> "Tally":
+        """Both together."""
+        mine, others = self.model_dump(), other.model_dump()
+        return Tally(**{name: round(value + others[name], 3) for name, value in mine.items()})
+
+
+class DayTally(BaseModel):
+    """What a day brought a scope, and each of its categories and frameworks."""
+
+    model_config = ConfigDict(frozen=True)
+
+    whole: Tally = Tally()
+    categories: dict[str, Tally] = Field(default_factory=dict)
+    frameworks: dict[str, Tally] = Field(default_factory=dict)
+
+    def plus(self, other: "DayTally") -> "DayTally":
+        """Both together."""
+        return DayTally(
+            whole=self.whole.plus(other.whole),
+            categories=_plus(self.categories, other.categories),
+            frameworks=_plus(self.frameworks, other.frameworks),
+        )
+
+
+def _plus(one: dict[str, Tally], other: dict[str, Tally]) -> dict[str, Tally]:
+    return {name: one.get(name, Tally()).plus(other.get(name, Tally())) for name in sorted(one.keys() | other.keys())}
 
 
 class Part(BaseModel):
@@ -131,12 +199,16 @@ class Point(BaseModel):
     changes: list[ControlChange] = Field(default_factory=list)
     insights: list[InsightsChange] = Field(default_factory=list)
     source: Source | None = None
+    stale_instances: int = Field(default=0, description="Stale instances, less those of the point before")
+    day: DayTally = Field(default=DayTally(), description="What its day has brought so far")
 
 
 STATES = TypeAdapter(dict[str, State])
 PARTS = TypeAdapter(dict[str, Part])
 CHOICES = TypeAdapter(dict[str, Insights])
 TENANT = "tenant"
+SYSTEM = "system"
+"""Who changed a status when no person did."""
 
 
 def product_scope(product: str) -> str:
@@ -161,21 +233,24 @@ def _state(item: Recommendation) -> State:
         is_stale=item.control.stale_since is not None,
         current=item.points.current,
         maximum=item.points.maximum,
+        category=item.definition.category,
+        frameworks=tuple(sorted(name for name, ids in item.definition.frameworks.items() if ids)),
     )
 
 
 def totals_of(picture: InstancePicture) -> Totals:
     """The sums of an instance."""
-    summary = picture.summary
     return Totals(
-        score=score_of(summary.points),
-        categories={name: score_of(part.points) for name, part in picture.categories.items()},
-        **_counts(summary),
+        **_sums(picture.summary),
+        categories={name: Sums(**_sums(part)) for name, part in picture.categories.items()},
+        frameworks={name: Sums(**_sums(part)) for name, part in picture.frameworks.items()},
+        stale_instances=int(picture.stale_since is not None),
     )
 
 
-def _counts(summary: Summary) -> dict[str, object]:
+def _sums(summary: Summary) -> dict[str, Any]:
     return {
+        "score": score_of(summary.points),
         "outcomes": dict(sorted(summary.outcomes.items())),
         "statuses": dict(sorted(summary.statuses.items())),
         "regressed": summary.regressed,
@@ -202,16 +277,21 @@ def _points(score: Score) -> Points:
 def add(parts: Iterable[Totals]) -> Totals:
     """The sums of a scope of several instances."""
     found = list(parts)
-    names = sorted({name for part in found for name in part.categories})
-    summary = Summary.sum(Summary(_points(p.score), p.outcomes, p.statuses, p.stale, p.regressed) for p in found)
     return Totals(
-        score=score_of(summary.points),
-        categories={
-            name: score_of(total(_points(part.categories[name]) for part in found if name in part.categories))
-            for name in names
-        },
-        **_counts(summary),
+        **_added(found),
+        categories=_added_by_name([part.categories for part in found]),
+        frameworks=_added_by_name([part.frameworks for part in found]),
+        stale_instances=sum(part.stale_instances for part in found),
     )
+
+
+def _added(parts: Iterable[Sums]) -> dict[str, Any]:
+    return _sums(Summary.sum(Summary(_points(p.score), p.outcomes, p.statuses, p.stale, p.regressed) for p in parts))
+
+
+def _added_by_name(parts: list[dict[str, Sums]]) -> dict[str, Sums]:
+    names = sorted({name for part in parts for name in part})
+    return {name: Sums(**_added(part[name] for part in parts if name in part)) for name in names}
 
 
 def between(
@@ -223,15 +303,16 @@ def between(
     """What happened to an instance's controls. `authors` says who decided about a control, and his note."""
     names = sorted(before.keys() | after.keys())
     return [
-        _change(instance, name, before.get(name), after.get(name), authors)
+        change_of(instance, name, before.get(name), after.get(name), authors)
         for name in names
         if before.get(name) != after.get(name)
     ]
 
 
-def _change(
+def change_of(
     instance: str, name: str, old: State | None, new: State | None, authors: Mapping[str, tuple[str, str | None]]
 ) -> ControlChange:
+    """What lies between two different states of a control."""
     kind = kind_of(old, new)
     by, note = authors.get(name, (None, None)) if kind is Kind.STATUS else (None, None)
     return ControlChange(
@@ -248,11 +329,13 @@ def _change(
 
 
 def kind_of(old: State | None, new: State | None) -> Kind:
-    """What lies between two different states of a control."""
+    """What that is called."""
     if old is None or new is None:
         return Kind.ADDED if old is None else Kind.RETIRED
     if old.outcome is new.outcome and old.status is not new.status:
         return Kind.STATUS
+    if old == new.model_copy(update={"category": old.category, "frameworks": old.frameworks}):
+        return Kind.MAPPED
     if new.current == old.current:
         return Kind.CHANGED
     return Kind.GAINED if new.current > old.current else Kind.LOST
@@ -270,7 +353,7 @@ def merge(changes: Iterable[ControlChange]) -> list[ControlChange]:
 
 def _joined(first: ControlChange, last: ControlChange) -> ControlChange:
     authors = {last.control_id: (last.by or first.by or "", last.note or first.note)} if last.by or first.by else {}
-    return _change(last.instance, last.control_id, first.before, last.after, authors)
+    return change_of(last.instance, last.control_id, first.before, last.after, authors)
 
 
 def counted_changes(
@@ -284,14 +367,14 @@ def counted_changes(
     `parts` is what each would add to the scope, `authors` who chose, and his note.
     """
     return [
-        _insights_change(name, before.get(name), choice, parts.get(name, Totals()).score, authors.get(name))
+        _insights_change(name, before.get(name), choice, parts.get(name, Totals()), authors.get(name))
         for name, choice in sorted(after.items())
         if before.get(name) is not choice and (name in before or name in parts)
     ]
 
 
 def _insights_change(
-    name: str, before: Insights | None, after: Insights, score: Score, author: tuple[str | None, str | None] | None
+    name: str, before: Insights | None, after: Insights, totals: Totals, author: tuple[str | None, str | None] | None
 ) -> InsightsChange:
     was, is_now = before not in (None, Insights.OFF), after is not Insights.OFF
     sign = int(is_now) - int(was)
@@ -300,8 +383,25 @@ def _insights_change(
         instance=name,
         before=before,
         after=after,
-        points=sign * score.current,
-        max_points=sign * score.max,
+        **_shift(totals, sign).model_dump(),
+        categories={part: _shift(sums, sign) for part, sums in totals.categories.items()} if sign else {},
+        frameworks={part: _shift(sums, sign) for part, sums in totals.frameworks.items()} if sign else {},
         by=by,
         note=note,
     )
+
+
+def _shift(sums: Sums, sign: int) -> Shift:
+    return Shift(points=sign * sums.score.current, max_points=sign * sums.score.max)
+
+
+def undo(states: Mapping[str, State], points: Iterable[Point]) -> dict[str, State]:
+    """What stood for an instance's controls before points, which are given in order and end with `states`."""
+    found = dict(states)
+    for point in reversed(list(points)):
+        for change in point.changes:
+            if change.before is None:
+                found.pop(change.control_id, None)
+            else:
+                found[change.control_id] = change.before
+    return found

@@ -14,7 +14,9 @@ from plumbline_score_api.changes.changes import changes_of
 from plumbline_score_api.changes.repository import ChangeLogRepository
 from plumbline_score_api.decisions.decision import Ended
 from plumbline_score_api.history.changing import (
+    SYSTEM,
     TENANT,
+    DayTally,
     Part,
     Point,
     Source,
@@ -28,6 +30,7 @@ from plumbline_score_api.history.changing import (
     totals_of,
 )
 from plumbline_score_api.history.repository import HistoryRepository, Record
+from plumbline_score_api.history.tallies import day_tally
 from plumbline_score_api.instances.insights import InsightsService
 from plumbline_score_api.pictures.picture import InstancePicture
 from plumbline_score_api.pictures.service import PictureService
@@ -133,7 +136,8 @@ class Recorder:
         if not changes:
             return new
         totals = add(part for name, part in parts.items() if name in counted(insights))
-        point = _point(known, totals, _not_before(known, datetime.now(UTC)))
+        brought = day_tally([], changes, is_first=False)
+        point = _point(known, totals, _not_before(known, datetime.now(UTC)), brought)
         point = point.model_copy(update={"insights": changes})
         return _pointed(replace(new, product=product), point)
 
@@ -146,13 +150,14 @@ def scope_instance(scope: str) -> str | None:
 def _next(known: Record, picture: InstancePicture) -> Record | None:
     """The record of an instance with a point for what changed; None when nothing did."""
     states = states_of(picture)
-    changes = between(picture.instance, known.states, states, _authors(picture))
-    if not changes and known.seq:
+    changes, totals = between(picture.instance, known.states, states, _authors(picture)), totals_of(picture)
+    if not changes and known.seq and totals.stale_instances == known.totals.stale_instances:
         return None
     is_evaluated = picture.version.evaluation != known.evaluation and picture.evaluated_at is not None
     moment = picture.evaluated_at if is_evaluated else datetime.now(UTC)
     assert moment is not None
-    point = _point(known, totals_of(picture), _not_before(known, moment)).model_copy(update={"changes": changes})
+    brought = day_tally(changes, [], is_first=not known.seq)
+    point = _point(known, totals, _not_before(known, moment), brought).model_copy(update={"changes": changes})
     new = replace(known, product=picture.product, evaluation=picture.version.evaluation, states=states)
     return _pointed(new, point)
 
@@ -168,12 +173,14 @@ def _with_part(known: Record, source: Point, product: Product) -> Record | None:
     if instance not in names:
         return new
     totals = add(each.totals for name, each in parts.items() if name in names)
-    point = _point(known, totals, _not_before(known, source.at))
+    brought = day_tally(source.changes, [], is_first=source.seq == 1)
+    point = _point(known, totals, _not_before(known, source.at), brought)
     point = point.model_copy(update={"source": Source(instance=instance, seq=source.seq)})
     return _pointed(replace(new, product=product), point)
 
 
-def _point(known: Record, totals: Totals, at: datetime) -> Point:
+def _point(known: Record, totals: Totals, at: datetime, brought: DayTally) -> Point:
+    is_same_day = known.at is not None and known.at.date() == at.date()
     return Point(
         scope=known.scope,
         seq=known.seq + 1,
@@ -181,11 +188,13 @@ def _point(known: Record, totals: Totals, at: datetime) -> Point:
         totals=totals,
         points=round(totals.score.current - known.totals.score.current, 3),
         max_points=round(totals.score.max - known.totals.score.max, 3),
+        stale_instances=totals.stale_instances - known.totals.stale_instances,
+        day=known.day.plus(brought) if is_same_day else brought,
     )
 
 
 def _pointed(record: Record, point: Point) -> Record:
-    return replace(record, seq=point.seq, at=point.at, totals=point.totals, outbox=point)
+    return replace(record, seq=point.seq, at=point.at, totals=point.totals, day=point.day, outbox=point)
 
 
 def _not_before(known: Record, moment: datetime) -> datetime:
@@ -195,7 +204,7 @@ def _not_before(known: Record, moment: datetime) -> datetime:
 def _authors(picture: InstancePicture) -> dict[str, tuple[str, str | None]]:
     """Who decided about a control last, and his note; the system where it ended a decision."""
     return {
-        item.control.control_id: ("system", item.decision.ended_detail)
+        item.control.control_id: (SYSTEM, item.decision.ended_detail)
         if item.decision.ended in (Ended.EXPIRED, Ended.REOPENED)
         else (item.decision.author, item.decision.note)
         for item in picture.items

@@ -10,7 +10,17 @@ from motor.motor_asyncio import AsyncIOMotorDatabase
 from plumbline_contracts.events import Insights
 from pymongo.errors import DuplicateKeyError
 
-from plumbline_score_api.history.changing import CHOICES, PARTS, STATES, Part, Point, Source, State, Totals
+from plumbline_score_api.history.changing import (
+    CHOICES,
+    PARTS,
+    STATES,
+    DayTally,
+    Part,
+    Point,
+    Source,
+    State,
+    Totals,
+)
 
 Document = dict[str, Any]
 AT_ONCE = 200
@@ -25,12 +35,21 @@ class Record:
     seq: int = 0
     at: datetime | None = None
     totals: Totals = field(default_factory=Totals)
+    day: DayTally = field(default_factory=DayTally)
     product: str | None = None
     evaluation: str | None = None
     states: dict[str, State] = field(default_factory=dict)
     parts: dict[str, Part] = field(default_factory=dict)
     insights: dict[str, Insights] = field(default_factory=dict)
     outbox: Point | None = None
+
+
+@dataclass(frozen=True)
+class Day:
+    """How a day ended on which something changed, and what it brought."""
+
+    totals: Totals
+    tally: DayTally
 
 
 class HistoryRepository:
@@ -83,11 +102,15 @@ class HistoryRepository:
         mine = {"tenant": tenant, "scope": point.scope, "seq": point.seq, "at": point.at}
         identity = f"{tenant}/{point.scope}/{point.seq}"
         controls = [change.control_id for change in point.changes]
-        document = {"_id": identity, **mine, "controls": controls, "body": point.model_dump_json()}
+        document = {"_id": identity, **mine, "controls": controls, "body": point.model_dump_json(exclude_defaults=True)}
         await self._history.replace_one({"_id": identity}, document, upsert=True)
         day = f"{point.at:%Y-%m-%d}"
         not_newer = {"_id": f"{tenant}/{point.scope}/{day}", "seq": {"$not": {"$gt": point.seq}}}
-        change = {"$set": {**mine, "day": day, "body": point.totals.model_dump_json()}}
+        bodies = {
+            "body": point.totals.model_dump_json(exclude_defaults=True),
+            "tally": point.day.model_dump_json(exclude_defaults=True),
+        }
+        change = {"$set": {**mine, "day": day, **bodies}}
         with contextlib.suppress(DuplicateKeyError):
             await self._days.update_one(not_newer, change, upsert=True)
 
@@ -104,6 +127,11 @@ class HistoryRepository:
         query = {"tenant": tenant, "scope": scope, "controls": control_id}
         found = self._history.find(query).sort("seq", -1).limit(limit)
         return [Point.model_validate_json(document["body"]) async for document in found]
+
+    async def first(self, tenant: str, scope: str) -> Point | None:
+        """The oldest point of a scope that is kept."""
+        found = self._history.find({"tenant": tenant, "scope": scope}).sort("seq", 1).limit(1)
+        return next(iter([Point.model_validate_json(document["body"]) async for document in found]), None)
 
     async def at(self, tenant: str, scope: str, moment: datetime) -> Point | None:
         """The point that a scope was at."""
@@ -122,16 +150,16 @@ class HistoryRepository:
                 found[point.scope.removeprefix("instance:"), point.seq] = point
         return found
 
-    async def days(self, tenant: str, scope: str, first: str, last: str, limit: int) -> list[tuple[str, Totals]]:
-        """The days from `first` to `last` on which something changed, in order, with how each ended."""
+    async def days(self, tenant: str, scope: str, first: str, last: str, limit: int) -> list[tuple[str, Day]]:
+        """The days from `first` to `last` on which something changed, in order."""
         query = {"tenant": tenant, "scope": scope, "day": {"$gte": first, "$lte": last}}
         found = self._days.find(query).sort("day", 1).limit(limit)
-        return [(document["day"], Totals.model_validate_json(document["body"])) async for document in found]
+        return [(document["day"], _day(document)) async for document in found]
 
     async def day_before(self, tenant: str, scope: str, day: str) -> Totals | None:
         """How the last day before `day` ended on which something changed."""
         found = self._days.find({"tenant": tenant, "scope": scope, "day": {"$lt": day}}).sort("day", -1).limit(1)
-        return next(iter([Totals.model_validate_json(document["body"]) async for document in found]), None)
+        return next(iter([_day(document).totals async for document in found]), None)
 
     async def prune(self, before: datetime | None, day: str | None) -> None:
         """Delete the points before a moment and the days before a day, of all tenants; None keeps all."""
@@ -141,18 +169,25 @@ class HistoryRepository:
             await self._days.delete_many({"day": {"$lt": day}})
 
 
+def _day(document: Document) -> Day:
+    return Day(
+        totals=Totals.model_validate_json(document["body"]), tally=DayTally.model_validate_json(document["tally"])
+    )
+
+
 def _fields(record: Record) -> Document:
     return {
         "scope": record.scope,
         "seq": record.seq,
         "at": record.at.isoformat() if record.at else None,
-        "totals": record.totals.model_dump_json(),
+        "totals": record.totals.model_dump_json(exclude_defaults=True),
+        "day": record.day.model_dump_json(exclude_defaults=True),
         "product": record.product,
         "evaluation": record.evaluation,
         "states": STATES.dump_json(record.states).decode(),
-        "parts": PARTS.dump_json(record.parts).decode(),
+        "parts": PARTS.dump_json(record.parts, exclude_defaults=True).decode(),
         "insights": CHOICES.dump_json(record.insights).decode(),
-        "outbox": record.outbox.model_dump_json() if record.outbox else None,
+        "outbox": record.outbox.model_dump_json(exclude_defaults=True) if record.outbox else None,
         "is_pending": record.outbox is not None,
     }
 
@@ -164,6 +199,7 @@ def _record(document: Document) -> Record:
         seq=document["seq"],
         at=datetime.fromisoformat(document["at"]) if document["at"] else None,
         totals=Totals.model_validate_json(document["totals"]),
+        day=DayTally.model_validate_json(document["day"]),
         product=document["product"],
         evaluation=document["evaluation"],
         states=STATES.validate_json(document["states"]),

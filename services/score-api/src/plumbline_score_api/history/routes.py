@@ -4,8 +4,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from plumbline_score_api.access import RestrictableReader, refuse_unseen
-from plumbline_score_api.history.schemas import CompareQuery, Comparison, HistoryPage, HistoryQuery
+from plumbline_score_api.access import Reader, RestrictableReader, refuse_unseen
+from plumbline_score_api.history.schemas import (
+    CompareQuery,
+    Comparison,
+    HistoryPage,
+    HistoryQuery,
+    RangeQuery,
+    Trends,
+)
 from plumbline_score_api.history.service import HistoryService
 from plumbline_score_api.problems import RESPONSES
 
@@ -24,6 +31,12 @@ async def list_history(
     """The score over time: how each day ended, or every change with what led to it."""
     await refuse_unseen(request, who, query.instance)
     return await _history(request).page(who.tenant, query)
+
+
+@router.get("/trends", operation_id="getTrends")
+async def get_trends(request: Request, who: Reader, query: Annotated[RangeQuery, Query()]) -> Trends:
+    """Day by day: points gained and lost, findings that fail again or are mended, risks accepted and their ends."""
+    return await _history(request).trends(who.tenant, query)
 
 
 @router.get("/compare", operation_id="compareHistory")

@@ -24,6 +24,8 @@ from plumbline_score_api.pictures.picture import InstancePicture
 from plumbline_score_api.pictures.service import PictureService
 from plumbline_score_api.problems import NotFoundError
 from plumbline_score_api.scores.service import instance_score
+from plumbline_score_api.zones.service import ZoneService
+from plumbline_score_api.zones.zone import ZoneLimits
 
 Ask = Callable[[CollectionRequest], Awaitable[None]]
 """Sends a collection request and returns when the broker has it; raises UnavailableError."""
@@ -35,17 +37,24 @@ class InstanceService:
     """Instances of one tenant."""
 
     def __init__(
-        self, repository: InstanceRepository, insights: InsightsService, pictures: PictureService, ask: Ask
+        self,
+        repository: InstanceRepository,
+        insights: InsightsService,
+        pictures: PictureService,
+        zones: ZoneService,
+        ask: Ask,
     ) -> None:
-        self._repository, self._insights, self._pictures, self._ask = repository, insights, pictures, ask
+        self._repository, self._insights, self._pictures = repository, insights, pictures
+        self._zones, self._ask = zones, ask
 
     async def list(self, tenant: str, within: Restriction | None = None) -> list[InstanceItem]:
         """All instances; those that a restriction admits."""
         instances = await self._repository.list(tenant)
         insights = await self._insights.read_all(tenant)
         pictures = (await self._pictures.tenant(tenant, within)).instances
+        limits = await self._zones.limits(tenant)
         return [
-            InstanceItem(**_item(instance, pictures[instance["instance"]], insights[instance["product"]]))
+            InstanceItem(**_item(instance, pictures[instance["instance"]], insights[instance["product"]], limits))
             for instance in instances
             if instance["instance"] in pictures
         ]
@@ -59,7 +68,7 @@ class InstanceService:
             raise _nothing(instance)
         status, current = _status(document), document.get("current") or {}
         return InstanceDetail(
-            **_item(document, picture, insights),
+            **_item(document, picture, insights, await self._zones.limits(tenant)),
             last_success=status.last_success if status else None,
             consecutive_failures=status.consecutive_failures if status else 0,
             next_watch_at=status.next_watch_at if status else None,
@@ -114,10 +123,10 @@ def _status(document: Document) -> InstanceStatus | None:
     return InstanceStatus.model_validate_json(body) if body else None
 
 
-def _item(document: Document, picture: InstancePicture, insights: dict[str, Insights]) -> Document:
+def _item(document: Document, picture: InstancePicture, insights: dict[str, Insights], limits: ZoneLimits) -> Document:
     status = _status(document)
     return {
-        **instance_score(picture, insights.get(picture.instance, Insights.OFF)).model_dump(),
+        **instance_score(picture, insights.get(picture.instance, Insights.OFF), limits).model_dump(),
         "product": document["product"],
         "health": status.health if status else Health.PENDING,
         "message": status.message if status else "No status has arrived yet.",

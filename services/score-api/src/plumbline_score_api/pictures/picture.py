@@ -2,62 +2,21 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 
-from plumbline_contracts.events import ControlDefinition, Effort, Outcome, Product, Severity, UnknownReason
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from plumbline_contracts.events import ControlDefinition, Effort, Product, Severity
 
-from plumbline_score_api.decisions.decision import Decision, Seen, Status, shown, speaking
+from plumbline_score_api.decisions.decision import Decision, Status, shown, speaking
+from plumbline_score_api.pictures.aging import aged, stale_from
+from plumbline_score_api.pictures.control import CONTROLS, Control
 from plumbline_score_api.scores.scoring import Points, Scored, points_of, total
+
+__all__ = ["CONTROLS", "Control", "InstancePicture", "Recommendation", "Summary", "Version", "paint"]
 
 _SEVERITIES = {severity: place for place, severity in enumerate(Severity)}
 _EFFORTS = {effort: place for place, effort in enumerate(Effort)}
-
-
-class Control(BaseModel):
-    """A finding without its evidence: what lists and scores need of it. Written with the findings, never changed."""
-
-    model_config = ConfigDict(frozen=True)
-
-    control_id: str
-    digest: str
-    outcome: Outcome
-    reason: UnknownReason | None
-    explanation: str
-    points: float
-    max_points: float
-    compliant: int | None
-    total: int | None
-    exposed: int
-    exposed_listed: int
-    exposed_digest: str | None
-    observed: str | None
-    evaluated_at: datetime
-    first_seen_at: datetime
-    changed_at: datetime
-    stale_since: datetime | None
-    regressed_at: datetime | None
-
-    @property
-    def key(self) -> str:
-        """The key of the definition that it was judged by."""
-        return f"{self.control_id}@{self.digest}"
-
-    def seen(self, evaluation: str) -> Seen:
-        """What a decision stands on."""
-        return Seen(
-            evaluation=evaluation,
-            outcome=self.outcome,
-            observed=self.observed,
-            exposed=self.exposed,
-            exposed_listed=self.exposed_listed,
-            exposed_digest=self.exposed_digest,
-        )
-
-
-CONTROLS = TypeAdapter(list[Control])
 
 
 @dataclass(frozen=True)
@@ -71,6 +30,12 @@ class Recommendation:
     definition: ControlDefinition
     decision: Decision | None
     reopened: str | None
+    instance_stale_since: datetime | None = None
+
+    @cached_property
+    def stale_since(self) -> datetime | None:
+        """Since when it has not been measured, whatever stands in; None when it was by the newest snapshot in time."""
+        return self.control.stale_since or self.instance_stale_since
 
     @cached_property
     def status(self) -> Status:
@@ -81,7 +46,7 @@ class Recommendation:
     def points(self) -> Points:
         """What it adds to a score."""
         control = self.control
-        is_stale = control.stale_since is not None
+        is_stale = self.stale_since is not None
         return points_of(Scored(control.outcome, control.points, control.max_points, is_stale, self.status))
 
     @cached_property
@@ -115,7 +80,11 @@ class Recommendation:
 
 @dataclass(frozen=True)
 class Summary:
-    """Sums over some controls. Summaries of disjoint sets add up."""
+    """Sums over some controls. Summaries of disjoint sets add up.
+
+    `evaluated_at` is the newest evaluation, `first_evaluated_at` that of the instance evaluated longest ago,
+    `stale_since` the oldest of its kind.
+    """
 
     points: Points = field(default_factory=Points)
     outcomes: Mapping[str, int] = field(default_factory=dict)
@@ -123,6 +92,8 @@ class Summary:
     stale: int = 0
     regressed: int = 0
     evaluated_at: datetime | None = None
+    first_evaluated_at: datetime | None = None
+    stale_since: datetime | None = None
 
     @classmethod
     def of(cls, items: Iterable[Recommendation]) -> "Summary":
@@ -132,9 +103,11 @@ class Summary:
             points=total(item.points for item in found),
             outcomes=Counter(item.control.outcome.value for item in found),
             statuses=Counter(item.status.value for item in found),
-            stale=sum(item.control.stale_since is not None for item in found),
+            stale=sum(item.stale_since is not None for item in found),
             regressed=sum(item.control.regressed_at is not None for item in found),
             evaluated_at=max((item.control.evaluated_at for item in found), default=None),
+            first_evaluated_at=min((item.control.evaluated_at for item in found), default=None),
+            stale_since=min((item.stale_since for item in found if item.stale_since), default=None),
         )
 
     @classmethod
@@ -153,6 +126,8 @@ class Summary:
             stale=sum(part.stale for part in found),
             regressed=sum(part.regressed for part in found),
             evaluated_at=max((part.evaluated_at for part in found if part.evaluated_at), default=None),
+            first_evaluated_at=min((p.first_evaluated_at for p in found if p.first_evaluated_at), default=None),
+            stale_since=min((part.stale_since for part in found if part.stale_since), default=None),
         )
 
 
@@ -163,17 +138,19 @@ class Version:
     evaluation: str | None
     decisions: int
     templates: int
+    clock: datetime | None = None
 
 
 @dataclass(frozen=True)
 class InstancePicture:
-    """One instance. Without an evaluation it has no items."""
+    """One instance. Without an evaluation it has no items. `stale_since` is set when it is stale as a whole."""
 
     instance: str
     product: Product
     version: Version
     evaluated_at: datetime | None
     items: tuple[Recommendation, ...]
+    stale_since: datetime | None = None
 
     @cached_property
     def summary(self) -> Summary:
@@ -207,9 +184,7 @@ class InstancePicture:
 
     def _with_moment(self, summary: Summary) -> Summary:
         """Every part of an instance was evaluated when the instance was, whatever stands in for unread controls."""
-        return Summary(
-            summary.points, summary.outcomes, summary.statuses, summary.stale, summary.regressed, self.evaluated_at
-        )
+        return replace(summary, evaluated_at=self.evaluated_at, first_evaluated_at=self.evaluated_at)
 
     def find(self, control: str) -> Recommendation | None:
         """A recommendation by control id, else by alias."""
@@ -234,18 +209,24 @@ def paint(
     own: Mapping[str, Decision],
     templates: Mapping[str, Decision],
     reopened: Mapping[str, str],
+    stale_at: datetime | None = None,
 ) -> InstancePicture:
-    """The picture of an instance. `definitions` is by `control_id@digest`, the rest by control id."""
+    """The picture of an instance. `definitions` is by `control_id@digest`, the rest by control id.
+
+    `stale_at` is when the instance becomes stale as a whole; the version's clock says whether that has come.
+    """
+    stale_since = stale_from(stale_at, version.clock)
     items = tuple(
         Recommendation(
             instance=instance,
             product=product,
             evaluation=version.evaluation or "",
-            control=control,
+            control=aged(control, version.clock),
             definition=definitions[control.key],
             decision=speaking(own.get(control.control_id), templates.get(control.control_id)),
             reopened=reopened.get(control.control_id),
+            instance_stale_since=stale_since,
         )
         for control in controls
     )
-    return InstancePicture(instance, product, version, evaluated_at, items)
+    return InstancePicture(instance, product, version, evaluated_at, items, stale_since)

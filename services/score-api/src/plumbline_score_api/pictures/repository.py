@@ -8,22 +8,30 @@ from typing import Any
 from motor.motor_asyncio import AsyncIOMotorDatabase
 from plumbline_contracts.events import ControlDefinition, Product
 
-from plumbline_score_api.pictures.picture import CONTROLS, Control
+from plumbline_score_api.pictures.control import CONTROLS, Control
 
 Document = dict[str, Any]
-_POINTER = {"instance": 1, "product": 1, "current.key": 1, "current.evaluated_at": 1, "current.reopened": 1}
+_POINTER = {
+    "instance": 1, "product": 1, "current.key": 1, "current.evaluated_at": 1, "current.reopened": 1,
+    "current.stale_at": 1, "current.clock": 1,
+}  # fmt: skip
 AT_ONCE = 100
 
 
 @dataclass(frozen=True)
 class Pointer:
-    """Which evaluation of an instance readers see; `reopened` is control id to the decision that it contradicts."""
+    """Which evaluation of an instance readers see; `reopened` is control id to the decision that it contradicts.
+
+    `stale_at` is when the instance becomes stale as a whole, `clock` up to when time has done its work.
+    """
 
     instance: str
     product: Product
     evaluation: str | None
     evaluated_at: datetime | None
     reopened: dict[str, str] = field(default_factory=dict)
+    stale_at: datetime | None = None
+    clock: datetime | None = None
 
 
 class PictureRepository:
@@ -67,4 +75,6 @@ def _pointer(document: Document) -> Pointer:
         evaluation=current.get("key"),
         evaluated_at=current.get("evaluated_at"),
         reopened={entry["control_id"]: entry["decision_id"] for entry in current.get("reopened", [])},
+        stale_at=current.get("stale_at"),
+        clock=current.get("clock"),
     )

@@ -159,7 +159,8 @@ def _revisions(books: Mapping[str | None, Book]) -> dict[str | None, int]:
 
 
 def _version(pointer: Pointer, revisions: Mapping[str | None, int]) -> Version:
-    return Version(pointer.evaluation, revisions.get(pointer.instance, 0), revisions.get(None, 0))
+    decisions, templates = revisions.get(pointer.instance, 0), revisions.get(None, 0)
+    return Version(pointer.evaluation, decisions, templates, pointer.clock)
 
 
 def _picture(
@@ -169,7 +170,7 @@ def _picture(
     book: Book,
     templates: Book,
 ) -> InstancePicture:
-    version = Version(pointer.evaluation, book.revision, templates.revision)
+    version = Version(pointer.evaluation, book.revision, templates.revision, pointer.clock)
     own: Mapping[str, Decision] = book.decisions
     return paint(
         pointer.instance,
@@ -181,4 +182,5 @@ def _picture(
         own,
         templates.decisions,
         pointer.reopened,
+        pointer.stale_at,
     )

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from plumbline_contracts.events import ControlResult, Outcome, UnknownReason
 
-from plumbline_score_api.pictures.picture import Control
+from plumbline_score_api.pictures.control import Control
 from plumbline_score_api.scores.scoring import is_still_stale
 
 
@@ -16,7 +16,8 @@ class Finding:
     """The state of one control on one instance after an evaluation.
 
     `result` is what counts: the new one, or the last one while it stands in for a passing failure to read
-    (`stale_since`). `changed_at` is when the outcome last changed, `regressed_at` when it last fell from PASS.
+    (`stale_since`). `changed_at` is when the outcome last changed, `regressed_at` when it last fell from PASS,
+    `passed_at` when it was last measured as PASS.
     """
 
     result: ControlResult
@@ -25,6 +26,7 @@ class Finding:
     changed_at: datetime
     stale_since: datetime | None = None
     regressed_at: datetime | None = None
+    passed_at: datetime | None = None
 
     @cached_property
     def control(self) -> Control:
@@ -49,6 +51,7 @@ class Finding:
             changed_at=self.changed_at,
             stale_since=self.stale_since,
             regressed_at=self.regressed_at,
+            passed_at=self.passed_at,
         )
 
 
@@ -72,21 +75,33 @@ def could_not_be_read(result: ControlResult) -> bool:
 
 
 def _next(known: Control | None, former: ControlResult | None, result: ControlResult, at: datetime) -> Finding:
+    has_passed = result.outcome is Outcome.PASS
     if known is None:
-        return Finding(result, at, first_seen_at=at, changed_at=at)
+        return Finding(result, at, first_seen_at=at, changed_at=at, passed_at=at if has_passed else None)
     if could_not_be_read(result) and former is not None and known.outcome is not Outcome.UNKNOWN:
         stale_since = known.stale_since or at
         if is_still_stale(stale_since, at):
-            return Finding(
-                former, known.evaluated_at, known.first_seen_at, known.changed_at, stale_since, known.regressed_at
-            )
+            return _standing(known, former, stale_since)
     changed = result.outcome is not known.outcome
     fell = changed and known.outcome is Outcome.PASS and result.outcome in (Outcome.FAIL, Outcome.PARTIAL)
-    recovered = result.outcome is Outcome.PASS
     return Finding(
         result,
         at,
         first_seen_at=known.first_seen_at,
         changed_at=at if changed else known.changed_at,
-        regressed_at=at if fell else (None if recovered else known.regressed_at),
+        regressed_at=at if fell else (None if has_passed else known.regressed_at),
+        passed_at=at if has_passed else known.passed_at,
+    )
+
+
+def _standing(known: Control, former: ControlResult, stale_since: datetime) -> Finding:
+    """The former result, which stands in for one that could not be read."""
+    return Finding(
+        former,
+        known.evaluated_at,
+        first_seen_at=known.first_seen_at,
+        changed_at=known.changed_at,
+        stale_since=stale_since,
+        regressed_at=known.regressed_at,
+        passed_at=known.passed_at,
     )

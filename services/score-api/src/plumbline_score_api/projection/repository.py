@@ -6,12 +6,14 @@ evaluation carries its precedence, so that tidying up never touches a newer one 
 """
 
 import contextlib
+import hashlib
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, TypeAlias
 
 from motor.motor_asyncio import AsyncIOMotorCollection, AsyncIOMotorDatabase
 from plumbline_contracts.events import (
+    AuditEntry,
     ControlDefinition,
     ControlResult,
     ControlResults,
@@ -23,7 +25,7 @@ from pydantic import TypeAdapter
 from pymongo import ReplaceOne, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
-from plumbline_score_api.pictures.picture import CONTROLS, Control
+from plumbline_score_api.pictures.control import CONTROLS, Control
 from plumbline_score_api.projection.evaluations import Evaluation
 from plumbline_score_api.projection.findings import Finding
 from plumbline_score_api.recommendations.repository import field_of
@@ -42,7 +44,7 @@ class ProjectionRepository:
     def __init__(self, database: AsyncIOMotorDatabase[dict[str, Any]]) -> None:
         self._parts, self._findings, self._exposed = database["parts"], database["findings"], database["exposed"]
         self._instances, self._controls = database["instances"], database["controls"]
-        self._pictures = database["pictures"]
+        self._pictures, self._setting_changes = database["pictures"], database["setting_changes"]
 
     async def prepare(self) -> None:
         """Create the indexes; does nothing when they are there."""
@@ -54,6 +56,9 @@ class ProjectionRepository:
         await self._exposed.create_index([("tenant", 1), ("instance", 1), ("precedence", 1)])
         await self._instances.create_index([("tenant", 1), ("product", 1)])
         await self._instances.create_index([("current.is_settled", 1)])
+        await self._instances.create_index([("current.next_due", 1)])
+        await self._setting_changes.create_index([("tenant", 1), ("instance", 1), ("at", -1)])
+        await self._setting_changes.create_index([("at", 1)])
         await self._pictures.create_index([("tenant", 1), ("instance", 1), ("precedence", 1)])
 
     async def stage(self, tenant: str, evaluation: Evaluation, part: ControlResults) -> None:
@@ -175,9 +180,31 @@ class ProjectionRepository:
         await self._exposed.delete_many({**done, "evaluation": {"$nin": keep}})
         await self._pictures.delete_many({**done, "evaluation": {"$nin": keep}})
 
-    async def settled(self, tenant: str, instance: str, key: str) -> None:
-        """What follows a switch is done."""
-        mine = {"_id": f"{tenant}/{instance}", "current.key": key}
+    async def keep_setting_changes(self, tenant: str, instance: str, entries: Iterable[AuditEntry]) -> None:
+        """Keep what the product's audit trail says; keeping an entry again changes nothing."""
+        documents = {d["_id"]: d for d in (_setting_change(tenant, instance, entry) for entry in entries)}
+        query = {"_id": {"$in": list(documents)}, "tenant": tenant}
+        known = {document["_id"] async for document in self._setting_changes.find(query, {"_id": 1})}
+        await _replace(self._setting_changes, [d for identity, d in documents.items() if identity not in known])
+
+    async def prune_setting_changes(self, before: datetime) -> None:
+        """Delete what products said happened before a moment, of all tenants."""
+        await self._setting_changes.delete_many({"at": {"$lt": before}})
+
+    async def due(self, now: datetime) -> list[tuple[str, str]]:
+        """Tenant and instance of what time alone changes up to now: all tenants', for the projector alone."""
+        found = self._instances.find({"current.next_due": {"$ne": None, "$lte": now}}, {"tenant": 1, "instance": 1})
+        return [(document["tenant"], document["instance"]) async for document in found]
+
+    async def turn_clock(self, tenant: str, instance: str, key: str, now: datetime, next_due: datetime | None) -> None:
+        """Set an instance's clock to now, unless another evaluation is current or somebody did. Something follows."""
+        mine = {"_id": f"{tenant}/{instance}", "current.key": key, "current.next_due": {"$ne": None, "$lte": now}}
+        turned = {"current.clock": now, "current.next_due": next_due, "current.is_settled": False}
+        await self._instances.update_one(mine, {"$set": turned})
+
+    async def settled(self, tenant: str, instance: str, key: str, clock: datetime | None) -> None:
+        """What follows a switch, or a turn of the clock, is done."""
+        mine = {"_id": f"{tenant}/{instance}", "current.key": key, "current.clock": clock}
         await self._instances.update_one(mine, {"$set": {"current.is_settled": True}})
 
     async def unsettled(self) -> list[tuple[str, str]]:
@@ -267,3 +294,9 @@ def _slice(tenant: str, evaluation: Evaluation, number: int, findings: list[Find
             field_of(each.result.control_id): each.result.model_dump_json(exclude_none=True) for each in findings
         },
     }
+
+
+def _setting_change(tenant: str, instance: str, entry: AuditEntry) -> dict[str, Any]:
+    body = entry.model_dump_json(exclude_none=True)
+    identity = f"{tenant}/{instance}/{hashlib.sha256(body.encode()).hexdigest()[:32]}"
+    return {"_id": identity, "tenant": tenant, "instance": instance, "at": entry.at, "body": body}

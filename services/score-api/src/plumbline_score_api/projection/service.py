@@ -2,7 +2,7 @@
 
 from collections import Counter as Tally
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
@@ -20,12 +20,15 @@ from prometheus_client import Counter, Gauge
 from plumbline_score_api.decisions.service import DecisionService, Reopening
 from plumbline_score_api.history.recording import Recorder
 from plumbline_score_api.instances.insights import InsightsService
+from plumbline_score_api.pictures.aging import next_due
+from plumbline_score_api.pictures.control import Control
 from plumbline_score_api.projection.evaluations import Evaluation, refuse_wrong_numbers
 from plumbline_score_api.projection.findings import Finding, could_not_be_read, settle
 from plumbline_score_api.projection.repository import EXPOSED_PER_DOCUMENT, ProjectionRepository
 
 log = structlog.get_logger(__name__)
 
+STALE_AFTER = timedelta(hours=24)
 SWITCHED = Counter("plumbline_score_api_evaluations_projected_total", "Evaluations that readers were switched to")
 IGNORED = Counter("plumbline_score_api_evaluations_ignored_total", "Whole evaluations that were not newer")
 PROJECTION_AGE = Gauge(
@@ -54,7 +57,8 @@ class LostSwitchError(Exception):
 class ProjectionService:
     """What the projector does with each event. Doing it again changes nothing.
 
-    An evaluation that names an unknown definition stays staged and waits; those behind it are not held up.
+    An evaluation that names an unknown definition stays staged and waits; those behind it are not held up. An instance
+    of which no snapshot began for `stale_after` is stale.
     """
 
     def __init__(
@@ -63,9 +67,10 @@ class ProjectionService:
         insights: InsightsService,
         decisions: DecisionService,
         recorder: Recorder,
+        stale_after: timedelta = STALE_AFTER,
     ) -> None:
         self._repository, self._insights = repository, insights
-        self._decisions, self._recorder = decisions, recorder
+        self._decisions, self._recorder, self._stale_after = decisions, recorder, stale_after
         self._defined: set[str] = set()
 
     async def take_definitions(self, definitions: list[ControlDefinition]) -> None:
@@ -118,7 +123,9 @@ class ProjectionService:
         return problems
 
     async def follow(self, tenant: str, instance: str) -> None:
-        """Do what follows a switch: decisions that it reopens, history, change log. It can be done again.
+        """Do what follows a switch or a turn of the clock: decisions that it reopens, history, change log.
+
+        It can be done again.
 
         Raises ConflictError.
         """
@@ -127,7 +134,25 @@ class ProjectionService:
             return
         await self._decisions.align(tenant, instance)
         await self._recorder.record(tenant, instance)
-        await self._repository.settled(tenant, instance, current["key"])
+        await self._repository.settled(tenant, instance, current["key"], current.get("clock"))
+
+    async def age(self, tenant: str, instance: str, now: datetime) -> None:
+        """Turn an instance's clock to now, if that changes what is seen, and do what follows. Raises ConflictError."""
+        current = await self._repository.current(tenant, instance)
+        if current is None or current.get("next_due") is None or current["next_due"] > now:
+            return
+        controls = await self._repository.controls(tenant, instance, current["key"])
+        due = next_due(list(controls.values()), current["stale_at"], now)
+        await self._repository.turn_clock(tenant, instance, current["key"], now, due)
+        await self.follow(tenant, instance)
+
+    async def due(self, now: datetime) -> list[tuple[str, str]]:
+        """Tenant and instance of what time alone changes up to now."""
+        return await self._repository.due(now)
+
+    async def prune(self, before: datetime) -> None:
+        """Forget what products said happened before a moment."""
+        await self._repository.prune_setting_changes(before)
 
     async def unsettled(self) -> list[tuple[str, str]]:
         """Tenant and instance of switches that were killed before what follows was done."""
@@ -151,7 +176,9 @@ class ProjectionService:
         await self._insights.introduce(tenant, evaluation.product, evaluation.instance)
         controls = [finding.control for finding in findings]
         reopened = await self._decisions.contradicted(tenant, evaluation.instance, evaluation.key, controls)
-        current = _pointer(evaluation, last, reopened)
+        await self._repository.keep_setting_changes(tenant, evaluation.instance, last.audit_entries)
+        stale_at = last.snapshot_started_at + self._stale_after
+        current = _pointer(evaluation, last, reopened) | _timed(controls, stale_at)
         if not await self._repository.switch(tenant, evaluation, former["key"] if former else None, current):
             raise LostSwitchError(f"{tenant}/{evaluation.instance}: another replica switched it at the same moment")
         await self._repository.forget(tenant, evaluation, [evaluation.key, *([former["key"]] if former else [])])
@@ -220,6 +247,11 @@ def _tell(tenant: str, last: ControlResults, findings: list[Finding]) -> None:
     outcomes = Tally(finding.result.outcome.value.lower() for finding in findings)
     named = {"tenant": tenant, "instance": last.instance, "snapshot_id": last.snapshot_id}
     log.info("evaluation projected", **named, **outcomes)
+
+
+def _timed(controls: list[Control], stale_at: datetime) -> dict[str, Any]:
+    """What time will do to an evaluation, and when. Its clock stands still until then."""
+    return {"stale_at": stale_at, "clock": None, "next_due": next_due(controls, stale_at, None)}
 
 
 def _pointer(evaluation: Evaluation, last: ControlResults, reopened: list[Reopening]) -> dict[str, Any]:

@@ -21,6 +21,8 @@ from plumbline_score_api.instances.insights import InsightsService
 from plumbline_score_api.instances.repository import InsightsRepository
 from plumbline_score_api.problems import ConflictError, UnavailableError
 from plumbline_score_api.projection.service import ProjectionService
+from plumbline_score_api.zones.repository import ZoneRepository
+from plumbline_score_api.zones.service import ZoneService
 
 log = structlog.get_logger(__name__)
 
@@ -47,9 +49,11 @@ class Upkeep:
     projection: ProjectionService
     decisions: DecisionService
     insights: InsightsService
+    zones: ZoneService
     recorder: Recorder
     decision_store: DecisionRepository
     insights_store: InsightsRepository
+    zone_store: ZoneRepository
     history: HistoryRepository
     changes: ChangeLogRepository
     retention: Retention
@@ -68,6 +72,8 @@ class Upkeep:
         """What it is, the key that decides who does it, and the work."""
         for tenant, instance in await self.projection.unsettled():
             yield "switch", f"{tenant}/{instance}", partial(self.projection.follow, tenant, instance)
+        for tenant, instance in await self.projection.due(now):
+            yield "age", f"{tenant}/{instance}", partial(self.projection.age, tenant, instance, now)
         for tenant, named in await self.decision_store.due(now):
             yield "expiry", _key(tenant, named), partial(self.decisions.expire, tenant, named, now)
         for tenant, named, revision in await self.decision_store.unrecorded():
@@ -78,6 +84,8 @@ class Upkeep:
             yield "insights", f"{tenant}/{product}", partial(self._record_insights, tenant, product, revision)
         for tenant, product in await self.insights_store.pending():
             yield "audit", f"{tenant}/{product}", partial(self.insights.tell, tenant, product)
+        for tenant in await self.zone_store.pending():
+            yield "audit", tenant, partial(self.zones.tell, tenant)
         for tenant, scope in await self.history.pending():
             yield "history", f"{tenant}/{scope.rpartition(':')[2]}", partial(self.recorder.resume, tenant, scope)
 
@@ -99,6 +107,8 @@ class Upkeep:
         keep = self.retention
         day = f"{now - keep.days:%Y-%m-%d}" if keep.days is not None else None
         await self.history.prune(now - keep.points if keep.points is not None else None, day)
+        if keep.points is not None:
+            await self.projection.prune(now - keep.points)
         await self.changes.prune(now - keep.changes)
 
 

@@ -26,6 +26,8 @@ class Filters(BaseModel):
     framework: list[Identifier] = Field(
         default_factory=list, max_length=50, description="Controls that are mapped to it, such as `nist_800_53_r5`"
     )
+    regressed: list[bool] = Field(default_factory=list, max_length=2, description="Completed once, and failing again")
+    stale: list[bool] = Field(default_factory=list, max_length=2, description="Not measured in time")
     text: Search | None = Field(
         default=None, description="Words that stand in id, alias, title or description, in any case; all must"
     )

@@ -1,9 +1,10 @@
-"""Findings and their exposed entities in MongoDB, as readers see them."""
+"""Findings, their exposed entities, and what products say was changed, in MongoDB, as readers see them."""
 
+from datetime import datetime
 from typing import Any
 
 from motor.motor_asyncio import AsyncIOMotorDatabase
-from plumbline_contracts.events import ControlResult
+from plumbline_contracts.events import AuditEntry, ControlResult
 
 Document = dict[str, Any]
 
@@ -14,10 +15,11 @@ def field_of(control_id: str) -> str:
 
 
 class RecommendationRepository:
-    """The collections `findings` and `exposed`, read only."""
+    """The collections `findings`, `exposed` and `setting_changes`, read only."""
 
     def __init__(self, database: AsyncIOMotorDatabase[Document]) -> None:
         self._findings, self._exposed = database["findings"], database["exposed"]
+        self._setting_changes = database["setting_changes"]
 
     async def result(self, tenant: str, instance: str, evaluation: str, control_id: str) -> ControlResult | None:
         """The result of a control in an evaluation, with its evidence."""
@@ -33,3 +35,11 @@ class RecommendationRepository:
         """One document of exposed entities; they are numbered from 0."""
         identity = f"{tenant}/{instance}/{evaluation}/{control_id}/{number}"
         return await self._exposed.find_one({"_id": identity, "tenant": tenant})
+
+    async def setting_changes(self, tenant: str, instance: str, since: datetime | None, limit: int) -> list[AuditEntry]:
+        """What the product's audit trail said of an instance since a moment, the newest first."""
+        query: Document = {"tenant": tenant, "instance": instance}
+        if since is not None:
+            query["at"] = {"$gte": since}
+        found = self._setting_changes.find(query).sort("at", -1).limit(limit)
+        return [AuditEntry.model_validate_json(document["body"]) async for document in found]

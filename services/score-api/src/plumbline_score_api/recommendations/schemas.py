@@ -20,6 +20,7 @@ from plumbline_score_api.history.changing import ControlChange
 from plumbline_score_api.recommendations.categories import Category
 from plumbline_score_api.recommendations.filters import Filters
 from plumbline_score_api.recommendations.selection import Sort
+from plumbline_score_api.recommendations.setting_changes import SettingChange
 
 
 class RecommendationQuery(Filters):
@@ -73,8 +74,12 @@ class RecommendationItem(BaseModel):
     user_impact: Effort
     implementation_cost: Effort
     is_stale: bool
+    stale_since: datetime | None = Field(description="Since when it was not measured in time")
     is_regressed: bool
     changed_at: datetime = Field(description="When the outcome last changed")
+    last_changed_at: datetime = Field(
+        description="When the outcome, or what was decided, last changed: what the order `last_changed` goes by"
+    )
     evaluated_at: datetime
 
 
@@ -105,8 +110,11 @@ class OtherInstance(BaseModel):
     instance: str
     outcome: Outcome
     status: Status
-    points: float
+    points: float = Field(description="What was measured, whatever was decided")
     max_points: float
+    points_achieved: float = Field(description="What counts in the score")
+    is_stale: bool
+    changed_at: datetime = Field(description="When the outcome last changed")
 
 
 class HistoryEntry(BaseModel):
@@ -131,7 +139,15 @@ class RecommendationDetail(RecommendationItem):
     evidence: list[Evidence]
     exposed_entities: ExposedPage
     first_seen_at: datetime
-    stale_since: datetime | None
+    passed_at: datetime | None = Field(description="When it was last measured as passing")
     regressed_at: datetime | None
+    setting_changes: list[SettingChange] = Field(
+        description="Who changed what, as the product's own audit trail says, as far as it may belong to this "
+        "control: the surest first, then the newest, at most 50"
+    )
+    setting_changes_since: datetime | None = Field(
+        description="When it last passed; changes before are left out. None for what passes now, or never did: then "
+        "only changes are listed that name the setting"
+    )
     history: list[HistoryEntry] = Field(description="Outcome and status, the newest change first, at most 100")
     other_instances: list[OtherInstance]

@@ -34,8 +34,11 @@ _VALUES: Mapping[str, Callable[[Recommendation], Iterable[str]]] = {
     "category": lambda item: (item.definition.category,),
     "severity": lambda item: (item.definition.severity,),
     "framework": lambda item: item.definition.frameworks,
+    "regressed": lambda item: (_text(item.control.regressed_at is not None),),
+    "stale": lambda item: (_text(item.stale_since is not None),),
 }
-COUNTED = ("product", "instance", "outcome", "status", "category", "severity", "framework")
+COUNTED = tuple(name for name in _VALUES if name != "control")
+"""What is counted by value: all but the controls, of which there are as many as recommendations of an instance."""
 _SEVERITIES = ("critical", "high", "medium", "low", "informational")
 _LATEST = datetime.max.replace(tzinfo=UTC)
 
@@ -78,7 +81,11 @@ def matcher(filters: Filters) -> Callable[[Recommendation], bool]:
 
 
 def _wanted(filters: Filters) -> dict[str, frozenset[str]]:
-    return {name: frozenset(map(str, getattr(filters, name))) for name in _VALUES if getattr(filters, name)}
+    return {name: frozenset(map(_text, getattr(filters, name))) for name in _VALUES if getattr(filters, name)}
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _words(filters: Filters) -> list[str]:

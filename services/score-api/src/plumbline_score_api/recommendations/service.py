@@ -1,8 +1,9 @@
 """Recommendations: findings of the current evaluations, with what people decided."""
 
+from datetime import datetime
 from typing import Any
 
-from plumbline_contracts.events import ControlResult, ExposedEntity
+from plumbline_contracts.events import ControlResult, ExposedEntity, Outcome
 from pydantic import TypeAdapter
 
 from plumbline_score_api.decisions.schemas import view
@@ -28,12 +29,14 @@ from plumbline_score_api.recommendations.schemas import (
     RecommendationQuery,
 )
 from plumbline_score_api.recommendations.selection import counts, select
+from plumbline_score_api.recommendations.setting_changes import SettingChange, belonging
 
 Document = dict[str, Any]
 _ENTITIES = TypeAdapter(list[ExposedEntity])
 _RESULT = {"control_id", "outcome", "reason", "points", "max_points", "compliant", "total", "exposed", "explanation"}
 _DEFINITION = {"aliases", "title", "category", "severity", "user_impact", "implementation_cost"}
 MOST_HISTORY = 100
+MOST_SETTING_CHANGES = 1000
 ATTEMPTS = 10
 
 
@@ -102,6 +105,7 @@ class RecommendationService:
         everything = select(picture, filters)
         rank = everything.items.index(item) + 1
         others = (picture.find(name, control.control_id) for name in picture.instances if name != item.instance)
+        since = control.passed_at if control.outcome is not Outcome.PASS else None
         return RecommendationDetail(
             **_item(item, rank),
             **definition.model_dump(
@@ -113,11 +117,19 @@ class RecommendationService:
             evidence=result.evidence,
             exposed_entities=await self._exposed(tenant, item, ExposedQuery()),
             first_seen_at=control.first_seen_at,
-            stale_since=control.stale_since,
+            passed_at=control.passed_at,
             regressed_at=control.regressed_at,
+            setting_changes=await self._setting_changes(tenant, item, result, since),
+            setting_changes_since=since,
             history=await self._changes(tenant, item),
             other_instances=[_other(other) for other in others if other is not None],
         )
+
+    async def _setting_changes(
+        self, tenant: str, item: Recommendation, result: ControlResult, since: datetime | None
+    ) -> list[SettingChange]:
+        entries = await self._repository.setting_changes(tenant, item.instance, since, MOST_SETTING_CHANGES)
+        return belonging(entries, result.evidence, item.product, since)
 
     async def _changes(self, tenant: str, item: Recommendation) -> list[HistoryEntry]:
         control_id = item.control.control_id
@@ -176,9 +188,11 @@ def _item(item: Recommendation, rank: int) -> Document:
         "decision": view(item.decision, item.reopened),
         "points_achieved": item.points.current,
         "points_left": item.points.left,
-        "is_stale": item.control.stale_since is not None,
+        "is_stale": item.stale_since is not None,
+        "stale_since": item.stale_since,
         "is_regressed": item.control.regressed_at is not None,
         "changed_at": item.control.changed_at,
+        "last_changed_at": item.changed_at,
         "evaluated_at": item.control.evaluated_at,
     }
 
@@ -190,4 +204,7 @@ def _other(item: Recommendation) -> OtherInstance:
         status=item.status,
         points=item.control.points,
         max_points=item.control.max_points,
+        points_achieved=item.points.current,
+        is_stale=item.stale_since is not None,
+        changed_at=item.control.changed_at,
     )

@@ -7,6 +7,7 @@ from plumbline_contracts.events import Insights, Product
 from pydantic import BaseModel, ConfigDict, Field
 
 from plumbline_score_api.pictures.picture import Summary
+from plumbline_score_api.zones.zone import Zone, ZoneLimits
 
 
 class Counts(BaseModel):
@@ -15,7 +16,10 @@ class Counts(BaseModel):
     outcomes: dict[str, int] = Field(description="Outcome to number of recommendations")
     statuses: dict[str, int] = Field(description="Status to number of recommendations")
     regressed: int = Field(description="Those that were completed and fail again")
-    stale: int = Field(description="Those whose last result stands in for one that could not be read")
+    stale: int = Field(
+        description="Those that were not measured in time: their last result stands in for one that could not be "
+        "read, or nothing newer came of the whole instance"
+    )
 
 
 class Score(BaseModel):
@@ -24,28 +28,38 @@ class Score(BaseModel):
     current: float = Field(description="Points achieved")
     max: float = Field(description="Points possible")
     percentage: float = Field(description="current / max, 0 to 100")
+    zone: Zone | None = Field(description="What the percentage is called; None when no points are possible")
     coverage: float = Field(description="Share of the possible points that was really measured, 0 to 100")
     planned: float = Field(description="Points as if everything planned were done")
     planned_percentage: float = Field(description="planned / max, 0 to 100")
     achievable: float = Field(description="Points possible without the risks that were accepted")
     achievable_percentage: float = Field(description="achievable / max, 0 to 100")
     evaluated_at: datetime | None = Field(description="The newest evaluation in scope")
+    first_evaluated_at: datetime | None = Field(
+        description="The evaluation of the instance in scope that was evaluated longest ago"
+    )
+    stale_since: datetime | None = Field(
+        description="Since when the longest of what was not measured in time has not been; None when all was"
+    )
     counts: Counts
 
     @classmethod
-    def of(cls, summary: Summary, **more: Any) -> Self:  # noqa: ANN401 - the fields of a subclass
-        """A summary as it is shown."""
+    def of(cls, summary: Summary, limits: ZoneLimits, **more: Any) -> Self:  # noqa: ANN401 - the fields of a subclass
+        """A summary as it is shown to a tenant whose zones begin at `limits`."""
         points = summary.points
         return cls(
             current=points.current,
             max=points.maximum,
             percentage=points.percentage,
+            zone=limits.zone(points.percentage, points.maximum),
             coverage=points.coverage,
             planned=points.planned,
             planned_percentage=points.share(points.planned),
             achievable=points.achievable,
             achievable_percentage=points.share(points.achievable),
             evaluated_at=summary.evaluated_at,
+            first_evaluated_at=summary.first_evaluated_at,
+            stale_since=summary.stale_since,
             counts=Counts(
                 outcomes=dict(sorted(summary.outcomes.items())),
                 statuses=dict(sorted(summary.statuses.items())),
@@ -70,6 +84,7 @@ class InstanceScore(Score):
 
     instance: str
     insights: Insights
+    is_stale: bool = Field(description="Whether nothing came of the whole instance for longer than may be")
 
 
 class CategoryScore(Score):

@@ -28,6 +28,8 @@ from plumbline_score_api.scores.schemas import (
 )
 from plumbline_score_api.scores.scoring import counted
 from plumbline_score_api.sharing import SharedReads
+from plumbline_score_api.zones.service import ZoneService
+from plumbline_score_api.zones.zone import ZoneLimits
 
 Within: TypeAlias = Restriction | None
 Parts = Callable[[InstancePicture], Mapping[str, Summary]]
@@ -35,10 +37,11 @@ Parts = Callable[[InstancePicture], Mapping[str, Summary]]
 
 @dataclass(frozen=True)
 class Scene:
-    """A tenant's picture with the insights of its instances."""
+    """A tenant's picture with the insights of its instances and the limits of its zones."""
 
     picture: TenantPicture
     insights: Mapping[Product, Mapping[str, Insights]]
+    limits: ZoneLimits
 
     def of(self, product: Product) -> list[InstancePicture]:
         """All instances of a product."""
@@ -49,6 +52,15 @@ class Scene:
         names = {name for each in Product for name in counted(self.insights[each]) if product in (None, each)}
         return [picture for name, picture in self.picture.instances.items() if name in names]
 
+    def chosen(self, scope: ScopeQuery) -> list[InstancePicture]:
+        """The instances in scope. Raises NotFoundError for an instance that is not there, or not of the product."""
+        if scope.instance is None:
+            return self.counted(scope.product)
+        picture = self.picture.instances.get(scope.instance)
+        if picture is None or scope.product not in (None, picture.product):
+            raise NotFoundError(f"No instance {scope.instance} is connected.")
+        return [picture]
+
     def within(self, restriction: Within) -> "Scene":
         """What a restricted caller sees."""
         if restriction is None:
@@ -58,7 +70,7 @@ class Scene:
             product: {name: choice for name, choice in choices.items() if name in picture.instances}
             for product, choices in self.insights.items()
         }
-        return Scene(picture, seen)
+        return Scene(picture, seen, self.limits)
 
     @cached_property
     def choices(self) -> frozenset[tuple[str, Insights]]:
@@ -73,8 +85,8 @@ class Scene:
 class ScoreService:
     """Views of one tenant."""
 
-    def __init__(self, pictures: PictureService, insights: InsightsService) -> None:
-        self._pictures, self._insights = pictures, insights
+    def __init__(self, pictures: PictureService, insights: InsightsService, zones: ZoneService) -> None:
+        self._pictures, self._insights, self._zones = pictures, insights, zones
         self._looks: SharedReads[str, Scene] = SharedReads(self._look)
 
     async def secure_score(self, tenant: str, within: Within = None) -> SecureScore:
@@ -84,7 +96,7 @@ class ScoreService:
     async def secure_score_body(self, tenant: str, within: Within = None) -> Body:
         """The same as it is sent."""
         scene = await self.scene(tenant, within)
-        question = ("secure score", scene.choices)
+        question = ("secure score", scene.choices, scene.limits)
         return self._pictures.bodies.once(
             scene.picture, question, lambda: _secure_score(scene).model_dump_json().encode()
         )
@@ -101,40 +113,46 @@ class ScoreService:
             raise NotFoundError(f"No instance of {product} is connected.")
         return ProductDetail(
             **_product(scene, product).model_dump(),
-            categories=_categories(scene.counted(product)),
-            instances=[instance_score(picture, scene.choice(picture)) for picture in pictures],
+            categories=_categories(scene.counted(product), scene.limits),
+            instances=[instance_score(picture, scene.choice(picture), scene.limits) for picture in pictures],
         )
 
     async def instance(self, tenant: str, instance: str) -> InstanceScoreDetail:
         """One instance, whether it counts or not. Raises NotFoundError."""
         scene = await self.scene(tenant)
-        (picture,) = _chosen(scene, ScopeQuery(instance=instance))
+        (picture,) = scene.chosen(ScopeQuery(instance=instance))
         return InstanceScoreDetail(
-            **instance_score(picture, scene.choice(picture)).model_dump(),
+            **instance_score(picture, scene.choice(picture), scene.limits).model_dump(),
             product=picture.product,
-            categories=_categories([picture]),
+            categories=_categories([picture], scene.limits),
         )
 
     async def categories(self, tenant: str, scope: ScopeQuery, within: Within = None) -> list[CategoryScore]:
         """The score of each category in scope. Raises NotFoundError."""
-        return _categories(_chosen(await self.scene(tenant, within), scope))
+        scene = await self.scene(tenant, within)
+        return _categories(scene.chosen(scope), scene.limits)
 
     async def frameworks(self, tenant: str, scope: ScopeQuery, within: Within = None) -> list[FrameworkScore]:
         """The score of each framework in scope. Raises NotFoundError."""
-        parts = _grouped(_chosen(await self.scene(tenant, within), scope), lambda picture: picture.frameworks)
-        return [FrameworkScore.of(summary, framework=name) for name, summary in parts.items()]
+        scene = await self.scene(tenant, within)
+        parts = _grouped(scene.chosen(scope), lambda picture: picture.frameworks)
+        return [FrameworkScore.of(summary, scene.limits, framework=name) for name, summary in parts.items()]
 
     async def framework(self, tenant: str, framework: str, scope: ScopeQuery, within: Within = None) -> FrameworkDetail:
         """One framework with its ids. Raises NotFoundError."""
-        chosen = _chosen(await self.scene(tenant, within), scope)
+        scene = await self.scene(tenant, within)
+        chosen = scene.chosen(scope)
         whole = _grouped(chosen, lambda picture: picture.frameworks)
         if framework not in whole:
             raise NotFoundError(f"No control in scope is mapped to a framework {framework}.")
         parts = _grouped(chosen, lambda picture: picture.requirements(framework))
         return FrameworkDetail.of(
             whole[framework],
+            scene.limits,
             framework=framework,
-            requirements=[RequirementScore.of(summary, requirement=name) for name, summary in parts.items()],
+            requirements=[
+                RequirementScore.of(summary, scene.limits, requirement=name) for name, summary in parts.items()
+            ],
         )
 
     async def scene(self, tenant: str, within: Within = None) -> Scene:
@@ -143,21 +161,12 @@ class ScoreService:
 
     async def _look(self, tenant: str) -> Scene:
         """The picture first: an instance has its insights before it is seen."""
-        return Scene(await self._pictures.tenant(tenant), await self._insights.read_all(tenant))
+        picture = await self._pictures.tenant(tenant)
+        return Scene(picture, await self._insights.read_all(tenant), await self._zones.limits(tenant))
 
 
 def _secure_score(scene: Scene) -> SecureScore:
-    return SecureScore.of(_sum(scene.counted()), products=_products(scene))
-
-
-def _chosen(scene: Scene, scope: ScopeQuery) -> list[InstancePicture]:
-    """The instances in scope. Raises NotFoundError for an instance that is not there, or not of the product."""
-    if scope.instance is None:
-        return scene.counted(scope.product)
-    picture = scene.picture.instances.get(scope.instance)
-    if picture is None or scope.product not in (None, picture.product):
-        raise NotFoundError(f"No instance {scope.instance} is connected.")
-    return [picture]
+    return SecureScore.of(_sum(scene.counted()), scene.limits, products=_products(scene))
 
 
 def _sum(pictures: Iterable[InstancePicture]) -> Summary:
@@ -172,9 +181,9 @@ def _grouped(pictures: Iterable[InstancePicture], parts: Parts) -> dict[str, Sum
     return {name: Summary.sum(group) for name, group in sorted(groups.items())}
 
 
-def _categories(pictures: Iterable[InstancePicture]) -> list[CategoryScore]:
+def _categories(pictures: Iterable[InstancePicture], limits: ZoneLimits) -> list[CategoryScore]:
     parts = _grouped(pictures, lambda picture: picture.categories)
-    return [CategoryScore.of(summary, category=name) for name, summary in parts.items()]
+    return [CategoryScore.of(summary, limits, category=name) for name, summary in parts.items()]
 
 
 def _products(scene: Scene) -> list[ProductScore]:
@@ -186,12 +195,14 @@ def _product(scene: Scene, product: Product) -> ProductScore:
     choices = scene.insights[product].items()
     return ProductScore.of(
         _sum(chosen),
+        scene.limits,
         product=product,
         main_instance=next((name for name, choice in choices if choice is Insights.MAIN), None),
         counted_instances=[picture.instance for picture in chosen],
     )
 
 
-def instance_score(picture: InstancePicture, insights: Insights) -> InstanceScore:
+def instance_score(picture: InstancePicture, insights: Insights, limits: ZoneLimits) -> InstanceScore:
     """The score of one instance, whatever its insights."""
-    return InstanceScore.of(picture.summary, instance=picture.instance, insights=insights)
+    is_stale = picture.stale_since is not None
+    return InstanceScore.of(picture.summary, limits, instance=picture.instance, insights=insights, is_stale=is_stale)

@@ -1,0 +1,1 @@
+"""Zones of a score: good, fair, poor, with limits of the tenant's own."""
