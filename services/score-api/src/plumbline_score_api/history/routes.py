@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from plumbline_score_api.access import Reader, RestrictableReader, refuse_unseen
+from plumbline_score_api.access import RestrictableReader, refuse_unseen
 from plumbline_score_api.history.schemas import (
     CompareQuery,
     Comparison,
@@ -34,8 +34,9 @@ async def list_history(
 
 
 @router.get("/trends", operation_id="getTrends")
-async def get_trends(request: Request, who: Reader, query: Annotated[RangeQuery, Query()]) -> Trends:
+async def get_trends(request: Request, who: RestrictableReader, query: Annotated[RangeQuery, Query()]) -> Trends:
     """Day by day: points gained and lost, findings that fail again or are mended, risks accepted and their ends."""
+    await refuse_unseen(request, who, query.instance)
     return await _history(request).trends(who.tenant, query)
 
 
