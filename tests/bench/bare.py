@@ -70,18 +70,18 @@ async def _collect(connection: Connection) -> None:
 async def _recorded(connection: Connection) -> list[httpx.Request]:
     """The GET requests of one collection, in order."""
     asked: list[httpx.Request] = []
-    send = network.CheckedTransport.handle_async_request
+    send = network.ReadingTransport.handle_async_request
 
-    async def noting(self: network.CheckedTransport, request: httpx.Request) -> httpx.Response:
+    async def noting(self: network.ReadingTransport, request: httpx.Request) -> httpx.Response:
         if request.method == "GET":
             asked.append(request)
         return await send(self, request)
 
-    network.CheckedTransport.handle_async_request = noting  # type: ignore[method-assign]
+    network.ReadingTransport.handle_async_request = noting  # type: ignore[method-assign]
     try:
         await _collect(connection)
     finally:
-        network.CheckedTransport.handle_async_request = send  # type: ignore[method-assign]
+        network.ReadingTransport.handle_async_request = send  # type: ignore[method-assign]
     return asked
 
 

@@ -242,7 +242,7 @@ async def test_a_name_that_changes_its_address_after_the_check_gains_nothing(
             raise ConnectionRefusedError
 
         monkeypatch.setattr(loop, "sock_connect", refuse)
-        monkeypatch.setattr("plumbline_collector.network._is_public", lambda address: str(address) == "203.0.113.7")
+        monkeypatch.setattr("plumbline_contracts.network._is_public", lambda address: str(address) == "203.0.113.7")
         monkeypatch.setattr(saas_client, "ATTEMPTS", 1)
         url = f"http://contoso.my.salesforce.example:{inside.port}"
         async with client(url, tmp_path, allow_private_network=False) as reader:

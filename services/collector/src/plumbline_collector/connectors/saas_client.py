@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 import structlog
 from plumbline_contracts.events import DatasetState
+from plumbline_contracts.network import checked_client
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from plumbline_collector.budget import CallBudget
@@ -23,7 +24,7 @@ from plumbline_collector.connections import Connection, SecretError
 from plumbline_collector.connectors import bodies
 from plumbline_collector.connectors.patience import Patience
 from plumbline_collector.errors import CollectorError, CredentialsError, ReadError, UnreachableError
-from plumbline_collector.network import CheckedTransport, no_cookies
+from plumbline_collector.network import ReadingTransport
 
 log = structlog.get_logger(__name__)
 
@@ -118,18 +119,13 @@ class SaasClient(ABC):
         self.usage = Usage()
         self._authorization: dict[str, str] | None = None
         self._login = asyncio.Lock()
-        self._http = httpx.AsyncClient(
-            transport=CheckedTransport(
-                token_path=self.token_path,
-                allow_private=connection.allow_private_network,
-                allow_http=connection.allow_http,
-            ),
-            timeout=TIMEOUT,
-            follow_redirects=False,
-            trust_env=False,
-            cookies=no_cookies(),
-            headers={"Accept": "application/json", "User-Agent": "plumbline-collector", "Accept-Encoding": "gzip"},
+        transport = ReadingTransport(
+            token_path=self.token_path,
+            allow_private=connection.allow_private_network,
+            allow_http=connection.allow_http,
         )
+        headers = {"Accept": "application/json", "User-Agent": "plumbline-collector", "Accept-Encoding": "gzip"}
+        self._http = checked_client(transport, TIMEOUT, headers)
 
     async def close(self) -> None:
         """Close all connections."""
