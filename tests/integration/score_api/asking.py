@@ -15,6 +15,8 @@ FILLED = {
     "control": "C-1",
     "framework": "cis_v8",
     "key_id": "0123456789abcdef",
+    "webhook_id": "0123456789abcdef",
+    "delivery_id": f"msg_{'0123456789abcdef' * 2}",
 }
 """What stands in a path: things that a tenant has."""
 

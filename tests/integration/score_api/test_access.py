@@ -24,6 +24,10 @@ from plumbline_score_api.keys.schemas import ApiKey, Role
 from plumbline_score_api.problems import MEDIA_TYPE
 from plumbline_score_api.services import Services
 from plumbline_score_api.settings import Settings
+from plumbline_score_api.webhooks.messages import MessageType
+from plumbline_score_api.webhooks.repository import DeliveryRepository, WebhookRepository
+from plumbline_score_api.webhooks.schemas import Delivery
+from plumbline_score_api.webhooks.subscription import ConnectionUnhealthy, Events, Secret, Subscription
 
 from tests.integration.score_api.asking import FILLED, PREPARING, Operation, bare_app, operations
 from tests.integration.score_api.events import Judged, definition, result, status
@@ -96,6 +100,22 @@ async def _fill(database: Database, *tenants: str) -> None:
         key_id = FILLED["key_id"]
         key = ApiKey(key_id=key_id, secret_hash="", tenant="contoso", name="siem", roles=frozenset(), created_at=now)
         await KeyRepository(database).insert("contoso", key)
+        await _subscribe(database, now)
+
+
+async def _subscribe(database: Database, now: datetime) -> None:
+    """A webhook of contoso with a delivery that is not due."""
+    events, far = Events(connection_unhealthy=ConnectionUnhealthy()), now + timedelta(days=1)
+    made = {"created_at": now, "created_by": "x", "changed_at": now, "changed_by": "x", "revision": 1}
+    webhook = Subscription(
+        webhook_id=FILLED["webhook_id"], name="SOC", url="https://hooks.contoso.example/", events=events, **made
+    )
+    await WebhookRepository(database).insert("contoso", webhook, Secret("whsec_c2VjcmV0"), {})
+    delivery = Delivery(
+        tenant="contoso", webhook_id=FILLED["webhook_id"], message_id=FILLED["delivery_id"], type=MessageType.TEST,
+        body="{}", created_at=now, queued_at=now, due_at=far, keep_until=far,
+    )  # fmt: skip
+    await DeliveryRepository(database).enqueue("contoso", [delivery])
 
 
 @pytest.fixture
@@ -216,7 +236,7 @@ async def worlds(request: pytest.FixtureRequest, mongodb_url: str) -> AsyncItera
 
 
 _VOLATILE = re.compile(
-    r"plk_[0-9a-f]{16}_[\w-]{43}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{16,64}"
+    r"plk_[0-9a-f]{16}_[\w-]{43}|whsec_[\w+/=]+|msg_[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{16,64}"
     r"|\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:\d\d)"
 )
 

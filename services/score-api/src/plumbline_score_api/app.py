@@ -85,6 +85,13 @@ from plumbline_score_api.tokens import issuers
 from plumbline_score_api.tokens import service as tokens
 from plumbline_score_api.tokens.issuers import Issuer, IssuersError
 from plumbline_score_api.tokens.service import TokenService
+from plumbline_score_api.webhooks import routes as webhook_routes
+from plumbline_score_api.webhooks.delivering import Courier
+from plumbline_score_api.webhooks.notifying import Do, Notifier, Ownership, Sources
+from plumbline_score_api.webhooks.repository import DeliveryRepository, ProgressRepository, WebhookRepository
+from plumbline_score_api.webhooks.sending import Sender as WebhookSender
+from plumbline_score_api.webhooks.service import KEEP, WebhookService
+from plumbline_score_api.webhooks.targets import STRICT, TargetRules
 from plumbline_score_api.zones import routes as zone_routes
 from plumbline_score_api.zones.repository import ZoneRepository
 from plumbline_score_api.zones.service import ZoneService
@@ -220,6 +227,8 @@ async def prepare(database: Database) -> None:
     await AuditRepository(database).prepare()
     await ChangeLogRepository(database).prepare()
     await KeyRepository(database).prepare()
+    await WebhookRepository(database).prepare()
+    await DeliveryRepository(database).prepare()
 
 
 async def _prepare(database: Database, settings: Settings) -> None:
@@ -349,6 +358,10 @@ async def _project(settings: Settings, kafka: KafkaSettings) -> None:
         stale_after = timedelta(hours=settings.stale_after_hours)
         upkeep = build_upkeep(database, shards.partition_of, _retention(settings), stale_after=stale_after)
         service, patience = upkeep.projection, Patience(TRANSIENT)
+        notifier = build_notifier(
+            database, Ownership(shards.mine, shards.owns), timedelta(days=settings.webhook_log_days)
+        )
+        courier = build_courier(database, settings, patience.do)
         projector = Projector(
             consumer,
             Sender(producer, kafka),
@@ -369,7 +382,7 @@ async def _project(settings: Settings, kafka: KafkaSettings) -> None:
         with _probes(settings, lambda: _is_turning(projector), lambda: projector.is_ready):
             try:
                 if await lifecycle.before(stopping, start()):
-                    await _until(stopping, projector)
+                    await _until(stopping, projector, notifier, courier, patience.do)
             finally:
                 await lifecycle.stop_clients([consumer, reader, producer])
 
@@ -424,19 +437,52 @@ def _is_turning(projector: Projector) -> bool:
     return time.monotonic() - projector.turned_at < STALLED_SECONDS
 
 
-async def _until(stopping: asyncio.Event, projector: Projector) -> None:
-    """Project until `stopping` is set; then the record in hand has some seconds. What it loses is read again."""
-    running, signalled = asyncio.create_task(projector.run()), asyncio.create_task(stopping.wait())
+async def _until(stopping: asyncio.Event, projector: Projector, notifier: Notifier, courier: Courier, do: Do) -> None:
+    """Project, and notify, until `stopping` is set; then what is in hand has some seconds. What it loses is done again.
+
+    The first failure of one of them leaves.
+    """
+    works: tuple[Coroutine[Any, Any, None], ...] = (projector.run(), notifier.run(do), courier.run())
+    running = [asyncio.create_task(work) for work in works]
+    signalled = asyncio.create_task(stopping.wait())
     try:
-        await asyncio.wait([running, signalled], return_when=asyncio.FIRST_COMPLETED)
-        projector.stop()
-        await asyncio.wait([running], timeout=STOP_SECONDS)
-        if running.done():
-            running.result()
+        await asyncio.wait({*running, signalled}, return_when=asyncio.FIRST_COMPLETED)
+        for part in (projector, notifier, courier):
+            part.stop()
+        done, _ = await asyncio.wait(running, timeout=STOP_SECONDS)
+        for ended in done:
+            ended.result()
     finally:
-        for task in (running, signalled):
+        for task in (*running, signalled):
             task.cancel()
-        await asyncio.gather(running, signalled, return_exceptions=True)
+        await asyncio.gather(*running, signalled, return_exceptions=True)
+
+
+def build_notifier(database: Database, ownership: Ownership, keep: timedelta = KEEP) -> Notifier:
+    """What queues messages for webhooks."""
+    decisions = DecisionRepository(database)
+    sources = Sources(
+        changes=ChangeLogRepository(database),
+        decisions=decisions,
+        instances=InstanceRepository(database),
+        pictures=PictureService(PictureRepository(database), decisions),
+    )
+    webhooks, deliveries = WebhookRepository(database), DeliveryRepository(database)
+    return Notifier(sources, webhooks, deliveries, ProgressRepository(database), ownership, keep)
+
+
+def build_courier(database: Database, settings: Settings, do: Do) -> Courier:
+    """What sends them."""
+    at_once, timeout = settings.webhooks_at_once, settings.webhook_timeout_seconds
+    sender = WebhookSender(_target_rules(settings), at_once=at_once, timeout_seconds=timeout)
+    repositories = WebhookRepository(database), DeliveryRepository(database), AuditRepository(database)
+    return Courier(*repositories, sender, do, at_once=at_once, timeout_seconds=timeout)
+
+
+def _target_rules(settings: Settings) -> TargetRules:
+    return TargetRules(
+        allow_http=settings.webhooks_allow_http, allow_private_network=settings.webhooks_allow_private_network
+    )
 
 
 # --- role: serve -----------------------------------------------------------------------------------------------------
@@ -458,7 +504,13 @@ async def _serve(settings: Settings, kafka: KafkaSettings) -> None:
         try:
             with _probes(settings, lambda: beat.is_live, lambda: _asked(loop, is_ready)):
                 if await lifecycle.before(stopping, _prepare(database, settings)):
-                    services = build_services(database, requester.ask, uses)
+                    services = build_services(
+                        database,
+                        requester.ask,
+                        uses,
+                        _target_rules(settings),
+                        timedelta(days=settings.webhook_log_days),
+                    )
                     app = create_app(services, is_ready, bearers, _limits(settings), access_log=settings.access_log)
                     server = http_server(app, settings)
                     await server.serve(sockets=[listen(settings)])
@@ -578,13 +630,21 @@ def create_app(
         zone_routes,
         audit_routes,
         key_routes,
+        webhook_routes,
     ):
         app.include_router(routes.router)
+    app.webhooks.include_router(webhook_routes.messages)
     _add_plain_routes(app, is_ready)
     return app
 
 
-def build_services(database: Database, ask: Ask, uses: LastUses | None = None) -> Services:
+def build_services(
+    database: Database,
+    ask: Ask,
+    uses: LastUses | None = None,
+    rules: TargetRules = STRICT,
+    keep_deliveries: timedelta = KEEP,
+) -> Services:
     """Everything that the routes work with."""
     instances, audit, store = InstanceRepository(database), AuditRepository(database), DecisionRepository(database)
     insights, history = InsightsService(InsightsRepository(database), audit), HistoryRepository(database)
@@ -602,6 +662,14 @@ def build_services(database: Database, ask: Ask, uses: LastUses | None = None) -
         comparisons=ComparisonService(scores, past),
         zones=zones,
         audit=AuditService(audit),
+        webhooks=WebhookService(
+            WebhookRepository(database),
+            DeliveryRepository(database),
+            ChangeLogRepository(database),
+            audit,
+            rules,
+            keep_deliveries,
+        ),
     )
 
 

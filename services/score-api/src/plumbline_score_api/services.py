@@ -11,6 +11,7 @@ from plumbline_score_api.keys.service import KeyService
 from plumbline_score_api.pictures.service import PictureService
 from plumbline_score_api.recommendations.service import RecommendationService
 from plumbline_score_api.scores.service import ScoreService
+from plumbline_score_api.webhooks.service import WebhookService
 from plumbline_score_api.zones.service import ZoneService
 
 
@@ -28,3 +29,4 @@ class Services:
     comparisons: ComparisonService
     zones: ZoneService
     audit: AuditService
+    webhooks: WebhookService

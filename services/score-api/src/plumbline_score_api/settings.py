@@ -14,7 +14,9 @@ class Settings(BaseSettings):
     `issuers` is the file of trusted issuers of tokens; a limit of 0 is none; `trusted_proxies` are addresses and
     networks whose `X-Forwarded-For` is believed. `history_days` is for how long a point per change is kept,
     `daily_history_days` a point per day; 0 is for ever. An instance of which nothing newer came for
-    `stale_after_hours` is stale; give more where a full collection is rarer than that.
+    `stale_after_hours` is stale; give more where a full collection is rarer than that. `webhook_…` bounds what is sent
+    to webhooks at once and for how long an answer is waited for; `webhooks_allow_…` is for receivers in the own
+    network, and for tests.
     """
 
     model_config = SettingsConfigDict(env_prefix="PLUMBLINE_SCORE_API_", frozen=True, extra="ignore")
@@ -34,6 +36,11 @@ class Settings(BaseSettings):
     daily_history_days: int = Field(default=0, ge=0)
     stale_after_hours: float = Field(default=24, gt=0, le=24 * 365)
     change_log_days: int = Field(default=7, ge=1)
+    webhook_log_days: int = Field(default=30, ge=4)
+    webhooks_at_once: int = Field(default=32, ge=1, le=1000)
+    webhook_timeout_seconds: float = Field(default=15, gt=0, le=60)
+    webhooks_allow_http: bool = False
+    webhooks_allow_private_network: bool = False
     issuers: Path | None = None
     requests_per_minute: int = Field(default=6000, ge=0)
     failed_logins_per_minute: int = Field(default=30, ge=0)

@@ -41,6 +41,11 @@ class Action(StrEnum):
     ZONES_CLEARED = "zones_cleared"
     KEY_CREATED = "key_created"
     KEY_REVOKED = "key_revoked"
+    WEBHOOK_CREATED = "webhook_created"
+    WEBHOOK_CHANGED = "webhook_changed"
+    WEBHOOK_DELETED = "webhook_deleted"
+    WEBHOOK_SECRET_ROTATED = "webhook_secret_rotated"  # noqa: S105 - no secret
+    WEBHOOK_DISABLED = "webhook_disabled"
 
 
 class AuditEntry(BaseModel):

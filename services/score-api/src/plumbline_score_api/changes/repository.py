@@ -59,6 +59,16 @@ class ChangeLogRepository:
         found = self._changes.find(query).sort("number", 1).limit(limit)
         return [(document["number"], Change.model_validate_json(document["body"])) async for document in found]
 
+    async def of_all(self, partition: int, number: int, limit: int) -> list[tuple[int, str, Change]]:
+        """Number, tenant and entry of a partition behind a number, in order: all tenants', for the projector alone."""
+        query = {"partition": partition, "number": {"$gt": number}}
+        found = self._changes.find(query).sort("number", 1).limit(limit)
+        return [(d["number"], d["tenant"], Change.model_validate_json(d["body"])) async for d in found]
+
+    async def heads(self) -> dict[int, int]:
+        """The highest number of every partition that has entries; they say nothing of a tenant."""
+        return {partition: await self._last(partition) for partition in await self._changes.distinct("partition")}
+
     async def prune(self, before: datetime) -> None:
         """Delete old entries of all tenants, but never the last of a partition: its number goes on."""
         partitions = await self._changes.distinct("partition", {"at": {"$lt": before}})

@@ -112,6 +112,11 @@ class DecisionRepository:
         found = self._decisions.find(query, {"tenant": 1, "instance": 1})
         return [(document["tenant"], document["instance"]) async for document in found]
 
+    async def expiring(self, tenant: str, until: datetime) -> list[Book]:
+        """The tenant's books of which a decision that holds expires up to a moment."""
+        query = {"tenant": tenant, "next_expiry": {"$ne": None, "$lte": until}}
+        return [_book(document) async for document in self._decisions.find(query)]
+
     async def exposed(self, tenant: str, instance: str, evaluation: str, control_id: str) -> frozenset[str]:
         """The listed exposed entities of a control in an evaluation, as `type|id`."""
         query = {"tenant": tenant, "instance": instance, "evaluation": evaluation, "control_id": control_id}

@@ -16,7 +16,10 @@ class Shards:
         partitions = sorted(self._consumer.partitions_for_topic(self._topic))
         return int(self._partition(key.encode(), partitions, partitions))
 
+    def mine(self) -> set[int]:
+        """The partitions that this replica holds now."""
+        return {place.partition for place in self._consumer.assignment() if place.topic == self._topic}
+
     def owns(self, key: str) -> bool:
         """Whether this replica holds the partition of a key now."""
-        mine = {place.partition for place in self._consumer.assignment() if place.topic == self._topic}
-        return self.partition_of(key) in mine
+        return self.partition_of(key) in self.mine()
