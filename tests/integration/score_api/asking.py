@@ -26,6 +26,9 @@ BODIES: dict[str, Any] = {
 }
 """The bodies of operations whose schema alone does not make a good one."""
 
+QUERIES: dict[str, dict[str, Any]] = {"streamEvents": {"follow": "false", "since": "2026-01-01T00:00:00Z"}}
+"""What is asked beyond what must be: a stream that ends."""
+
 PREPARING = ("setStatusTemplate",)
 """Operations that make what others read."""
 
@@ -85,6 +88,8 @@ def operations() -> list[Operation]:
 
 def _query(operation: dict[str, Any]) -> dict[str, Any]:
     """What a query must have: moments."""
+    if (name := operation["operationId"]) in QUERIES:
+        return QUERIES[name]
     needed = [each for each in operation.get("parameters", ()) if each["in"] == "query" and each.get("required")]
     assert all(each["schema"].get("format") == "date-time" for each in needed), f"say in {__name__} what {needed} are"
     return {each["name"]: PAST for each in needed}

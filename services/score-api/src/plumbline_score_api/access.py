@@ -5,7 +5,8 @@ caller, unless its path names an instance that the caller sees; one that does (`
 `who.restriction` on, and answers as if nothing else were there.
 """
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request, Response
@@ -23,9 +24,34 @@ class NoQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+READING = (Role.READ, Role.WRITE)
+
+
+@dataclass(frozen=True)
+class Session:
+    """A caller and the key or token that he showed, for answers that take so long that it may end meanwhile."""
+
+    caller: Caller
+    credentials: str = field(repr=False)
+    authenticate: Callable[[str], Awaitable[Caller | None]] = field(repr=False, compare=False)
+
+    async def is_good(self) -> bool:
+        """Whether it still opens what the caller may read. Raises UnavailableError."""
+        found = await self.authenticate(self.credentials)
+        if found is None or (found.tenant, found.restriction) != (self.caller.tenant, self.caller.restriction):
+            return False
+        return bool(found.roles.intersection(READING))
+
+
 async def caller(request: Request) -> Caller:
     """The caller of a request, whatever the roles."""
     found: Caller = request.state.caller
+    return found
+
+
+async def session(request: Request) -> Session:
+    """The caller of a request with what it showed."""
+    found: Session = request.state.session
     return found
 
 
@@ -69,8 +95,8 @@ async def refuse_unseen(request: Request, who: Caller, instance: str | None) -> 
         raise NotFoundError(f"No instance {instance} is connected.")
 
 
-Reader = Annotated[Caller, Depends(Requires((Role.READ, Role.WRITE)))]
-RestrictableReader = Annotated[Caller, Depends(Requires((Role.READ, Role.WRITE), is_restrictable=True))]
+Reader = Annotated[Caller, Depends(Requires(READING))]
+RestrictableReader = Annotated[Caller, Depends(Requires(READING, is_restrictable=True))]
 Writer = Annotated[Caller, Depends(Requires((Role.WRITE,)))]
 RestrictableWriter = Annotated[Caller, Depends(Requires((Role.WRITE,), is_restrictable=True))]
 InstanceManager = Annotated[Caller, Depends(Requires((Role.INSTANCES,)))]

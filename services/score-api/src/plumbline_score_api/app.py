@@ -45,6 +45,8 @@ from plumbline_score_api.comparisons.service import ComparisonService
 from plumbline_score_api.decisions import routes as decision_routes
 from plumbline_score_api.decisions.repository import DecisionRepository
 from plumbline_score_api.decisions.service import DecisionService
+from plumbline_score_api.events import routes as event_routes
+from plumbline_score_api.events.service import EventService, StreamLimits
 from plumbline_score_api.history import routes as history_routes
 from plumbline_score_api.history.recording import PartitionOf, Recorder
 from plumbline_score_api.history.repository import HistoryRepository
@@ -510,9 +512,10 @@ async def _serve(settings: Settings, kafka: KafkaSettings) -> None:
                         uses,
                         _target_rules(settings),
                         timedelta(days=settings.webhook_log_days),
+                        _stream_limits(settings),
                     )
                     app = create_app(services, is_ready, bearers, _limits(settings), access_log=settings.access_log)
-                    server = http_server(app, settings)
+                    server = http_server(app, settings, services.events)
                     await server.serve(sockets=[listen(settings)])
         finally:
             for task in tasks:
@@ -536,6 +539,10 @@ def _limits(settings: Settings) -> Limits:
         requests_per_minute=settings.requests_per_minute,
         failed_logins_per_minute=settings.failed_logins_per_minute,
     )
+
+
+def _stream_limits(settings: Settings) -> StreamLimits:
+    return StreamLimits(at_once=settings.streams_at_once, per_tenant=settings.streams_per_tenant)
 
 
 def _writer_of_uses(database: Database) -> Callable[[str, str, datetime], Awaitable[bool]]:
@@ -580,11 +587,30 @@ def _asked(loop: asyncio.AbstractEventLoop, question: Callable[[], Coroutine[Any
         return False
 
 
-def http_server(app: FastAPI, settings: Settings) -> uvicorn.Server:
-    """The server of an application."""
+class Server(uvicorn.Server):
+    """Ends the streams of events when it is told to stop; they would never end by themselves."""
+
+    def __init__(self, config: uvicorn.Config, events: EventService | None) -> None:
+        super().__init__(config)
+        self._events = events
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer what was asked, and end."""
+        if self._events is not None:
+            self._events.close()
+        await super().shutdown(sockets)
+
+
+def http_server(app: FastAPI, settings: Settings, events: EventService | None = None) -> Server:
+    """The server of an application, with the events that it streams, if it does."""
     config = uvicorn.Config(
         app,
-        http=bounded(settings.request_timeout_seconds, settings.requests_at_once, settings.answer_timeout_seconds),
+        http=bounded(
+            settings.request_timeout_seconds,
+            settings.requests_at_once,
+            settings.answer_timeout_seconds,
+            lambda: events.open if events is not None else 0,
+        ),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -594,7 +620,7 @@ def http_server(app: FastAPI, settings: Settings) -> uvicorn.Server:
         forwarded_allow_ips=settings.trusted_proxies,
         timeout_graceful_shutdown=10,
     )
-    return uvicorn.Server(config)
+    return Server(config, events)
 
 
 def create_app(
@@ -631,6 +657,7 @@ def create_app(
         audit_routes,
         key_routes,
         webhook_routes,
+        event_routes,
     ):
         app.include_router(routes.router)
     app.webhooks.include_router(webhook_routes.messages)
@@ -644,6 +671,7 @@ def build_services(
     uses: LastUses | None = None,
     rules: TargetRules = STRICT,
     keep_deliveries: timedelta = KEEP,
+    streams: StreamLimits | None = None,
 ) -> Services:
     """Everything that the routes work with."""
     instances, audit, store = InstanceRepository(database), AuditRepository(database), DecisionRepository(database)
@@ -670,6 +698,7 @@ def build_services(
             rules,
             keep_deliveries,
         ),
+        events=EventService(ChangeLogRepository(database), (PyMongoError,), streams),
     )
 
 

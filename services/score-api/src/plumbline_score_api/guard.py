@@ -16,6 +16,7 @@ from plumbline_contracts import tracing
 from prometheus_client import Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from plumbline_score_api.access import Session
 from plumbline_score_api.headers import SECURITY
 from plumbline_score_api.keys.schemas import Caller
 from plumbline_score_api.limits import Limits
@@ -229,6 +230,7 @@ def _admission(authenticate: Authenticate, limits: Limits) -> Admit:
             limits.failed(address, now)
             raise UnauthorizedError("The key or token is not valid.")
         limits.succeeded(credentials, now)
+        request.state.session = Session(found, credentials, authenticate)
         if wait := limits.of_request(f"{found.tenant} {found.identity}", now):
             LIMITED.labels("requests").inc()
             raise TooManyError("This caller asks too much.", wait)

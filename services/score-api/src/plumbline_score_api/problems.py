@@ -41,6 +41,12 @@ class ProblemError(Exception):
         self.detail, self.headers = detail, headers
 
 
+class BadRequestError(ProblemError):
+    """A header that nobody can read; for values of query and body there is 422."""
+
+    status = HTTPStatus.BAD_REQUEST
+
+
 class UnauthorizedError(ProblemError):
     """No valid key or token."""
 

@@ -1,6 +1,7 @@
 """HTTP/1.1 for clients that may be slow or many: what uvicorn's own protocol leaves unbounded."""
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 import h11
@@ -24,14 +25,18 @@ class BoundedProtocol(H11Protocol):
     """Closes a connection whose request, head and body, is not complete `request_seconds` after it may begin.
 
     While `requests_at_once` requests are being answered, further ones get a 503. Connections are not counted: those
-    that send nothing end by themselves, and must not keep others out meanwhile. A connection whose client takes less
-    than `SLOWEST_BYTES_PER_SECOND` of its answer for `answer_seconds` is cut off: the answer's memory and its place
-    are needed by others.
+    that send nothing end by themselves, and must not keep others out meanwhile. Nor are `streams`, answers without an
+    end (`state.is_endless`), which have a budget of their own.
+
+    A connection whose client takes less than `SLOWEST_BYTES_PER_SECOND` of its answer for `answer_seconds` is cut off:
+    the answer's memory and its place are needed by others. So is at a shutdown the stream of whoever is slow, because
+    it cannot be told to end.
     """
 
     request_seconds: float
     answer_seconds: float
     requests_at_once: int
+    streams: Callable[[], int]
     _deadline: asyncio.TimerHandle | None = None
     _cut: asyncio.TimerHandle | None = None
 
@@ -53,8 +58,14 @@ class BoundedProtocol(H11Protocol):
         self._taken()
         super().resume_writing()
 
+    def shutdown(self) -> None:
+        if self.flow.write_paused and self.scope["state"].get("is_endless"):
+            self.transport.abort()
+        else:
+            super().shutdown()
+
     def handle_events(self) -> None:
-        is_full = len(self.tasks) >= self.requests_at_once
+        is_full = len(self.tasks) - self.streams() >= self.requests_at_once
         self.app = cast("ASGI3Application", _refusal()) if is_full else self.config.loaded_app
         super().handle_events()
         self._watch()
@@ -100,8 +111,13 @@ class BoundedProtocol(H11Protocol):
             self._deadline = None
 
 
-def bounded(request_seconds: float, requests_at_once: int, answer_seconds: float = 30.0) -> type[BoundedProtocol]:
-    """The protocol with these bounds, as uvicorn wants it: a class."""
+def bounded(
+    request_seconds: float,
+    requests_at_once: int,
+    answer_seconds: float = 30.0,
+    streams: Callable[[], int] = lambda: 0,
+) -> type[BoundedProtocol]:
+    """The protocol with these bounds, as uvicorn wants it: a class. `streams` says how many are open."""
     return type(
         "BoundedProtocol",
         (BoundedProtocol,),
@@ -109,6 +125,7 @@ def bounded(request_seconds: float, requests_at_once: int, answer_seconds: float
             "request_seconds": request_seconds,
             "answer_seconds": answer_seconds,
             "requests_at_once": requests_at_once,
+            "streams": staticmethod(streams),
         },
     )
 

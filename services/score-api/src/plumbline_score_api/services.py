@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from plumbline_score_api.audit.service import AuditService
 from plumbline_score_api.comparisons.service import ComparisonService
 from plumbline_score_api.decisions.service import DecisionService
+from plumbline_score_api.events.service import EventService
 from plumbline_score_api.history.service import HistoryService
 from plumbline_score_api.instances.service import InstanceService
 from plumbline_score_api.keys.service import KeyService
@@ -30,3 +31,4 @@ class Services:
     zones: ZoneService
     audit: AuditService
     webhooks: WebhookService
+    events: EventService

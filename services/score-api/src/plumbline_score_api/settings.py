@@ -16,7 +16,7 @@ class Settings(BaseSettings):
     `daily_history_days` a point per day; 0 is for ever. An instance of which nothing newer came for
     `stale_after_hours` is stale; give more where a full collection is rarer than that. `webhook_…` bounds what is sent
     to webhooks at once and for how long an answer is waited for; `webhooks_allow_…` is for receivers in the own
-    network, and for tests.
+    network, and for tests. Streams of events do not count as `requests_at_once`.
     """
 
     model_config = SettingsConfigDict(env_prefix="PLUMBLINE_SCORE_API_", frozen=True, extra="ignore")
@@ -32,6 +32,8 @@ class Settings(BaseSettings):
     answer_timeout_seconds: float = Field(default=30, gt=0)
     access_log: bool = True
     requests_at_once: int = Field(default=200, ge=1)
+    streams_at_once: int = Field(default=500, ge=1)
+    streams_per_tenant: int = Field(default=50, ge=1)
     history_days: int = Field(default=730, ge=0)
     daily_history_days: int = Field(default=0, ge=0)
     stale_after_hours: float = Field(default=24, gt=0, le=24 * 365)

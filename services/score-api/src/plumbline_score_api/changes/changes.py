@@ -4,9 +4,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from plumbline_contracts.events import InstanceStatus, RunSummary
 from pydantic import BaseModel, ConfigDict, Field
 
-from plumbline_score_api.history.changing import ControlChange, Kind, Point
+from plumbline_score_api.history.changing import TENANT, ControlChange, InsightsChange, Kind, Point, instance_scope
 
 
 class ChangeKind(StrEnum):
@@ -16,6 +17,10 @@ class ChangeKind(StrEnum):
     FINDING_CHANGED = "finding_changed"
     STATUS_CHANGED = "status_changed"
     STALENESS_CHANGED = "staleness_changed"
+    INSIGHTS_CHANGED = "insights_changed"
+    COLLECTION_STARTED = "collection_started"
+    COLLECTION_FINISHED = "collection_finished"
+    COLLECTION_FAILED = "collection_failed"
 
 
 class Change(BaseModel):
@@ -35,9 +40,12 @@ class Change(BaseModel):
 def changes_of(point: Point, instance: str | None) -> list[Change]:
     """What a point of the history says to those who listen.
 
-    The controls of an instance that was never evaluated before are no news one by one.
+    The controls of an instance that was never evaluated before are no news one by one, and insights are news once: of
+    their product, not of the tenant too.
     """
     found = [each for change in point.changes if point.seq > 1 for each in _of_control(point, change)]
+    if point.scope != TENANT:
+        found += [_of_insights(point, change) for change in point.insights]
     if point.points or point.max_points:
         data = {
             **point.totals.score.model_dump(mode="json"),
@@ -62,6 +70,47 @@ def _of_control(point: Point, change: ControlChange) -> list[Change]:
         kinds.append(ChangeKind.STATUS_CHANGED)
     name = change.control_id
     return [_change(point, f"{name}/{kind}", kind, change.instance, name, data) for kind in kinds]
+
+
+def _of_insights(point: Point, change: InsightsChange) -> Change:
+    data = change.model_dump(mode="json", exclude={"instance"})
+    name = change.instance
+    return _change(point, f"insights/{name}", ChangeKind.INSIGHTS_CHANGED, name, None, data)
+
+
+def changes_of_status(before: InstanceStatus | None, after: InstanceStatus) -> list[Change]:
+    """What a newer status of an instance says of its collections.
+
+    The end of a collection is told once, whichever status brings it; of several that ended between two statuses only
+    the last is known.
+    """
+    found = []
+    run = after.last_run
+    has_ended = run is not None and (before is None or before.last_run != run)
+    if run is not None and has_ended:
+        found.append(_of_run(after, run))
+    if after.is_collecting and (before is None or not before.is_collecting or has_ended):
+        kind, data = ChangeKind.COLLECTION_STARTED, {"product": after.product.value, "health": after.health.value}
+        found.append(_of_instance(after, f"{after.updated_at.isoformat()}/{kind}", kind, after.updated_at, data))
+    return found
+
+
+def _of_run(status: InstanceStatus, run: RunSummary) -> Change:
+    kind = ChangeKind.COLLECTION_FINISHED if run.succeeded else ChangeKind.COLLECTION_FAILED
+    data = {
+        "product": status.product.value,
+        "health": status.health.value,
+        "consecutive_failures": status.consecutive_failures,
+        **run.model_dump(mode="json", exclude={"succeeded"}),
+    }
+    name = f"{run.request_id}/{run.started_at.isoformat()}/{kind}"
+    return _of_instance(status, name, kind, run.completed_at, data)
+
+
+def _of_instance(status: InstanceStatus, name: str, kind: ChangeKind, at: datetime, data: dict[str, Any]) -> Change:
+    scope = instance_scope(status.instance)
+    event_id = f"{scope}/collection/{name}"
+    return Change(event_id=event_id, kind=kind, at=at, scope=scope, instance=status.instance, data=data)
 
 
 def _change(

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from plumbline_contracts.events import Product
 
-from plumbline_score_api.changes.changes import changes_of
+from plumbline_score_api.changes.changes import Change, changes_of
 from plumbline_score_api.changes.repository import ChangeLogRepository
 from plumbline_score_api.decisions.decision import Ended
 from plumbline_score_api.history.changing import (
@@ -86,6 +86,10 @@ class Recorder:
     async def resume(self, tenant: str, scope: str) -> None:
         """Tell the point that waits in a scope's record."""
         await self._settled(tenant, scope)
+
+    async def tell(self, tenant: str, instance: str, changes: list[Change]) -> None:
+        """Add what happened to an instance to the change log. Doing it again changes nothing. Raises BusyLogError."""
+        await self._log.append(tenant, self._partition_of(f"{tenant}/{instance}"), changes)
 
     async def _settled(self, tenant: str, scope: str) -> Record | None:
         """The record, if its outbox is empty; else None, with the point told."""

@@ -25,6 +25,7 @@ from pydantic import TypeAdapter
 from pymongo import ReplaceOne, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
+from plumbline_score_api.changes.changes import Change
 from plumbline_score_api.pictures.control import CONTROLS, Control
 from plumbline_score_api.projection.evaluations import Evaluation
 from plumbline_score_api.projection.findings import Finding
@@ -212,24 +213,32 @@ class ProjectionRepository:
         found = self._instances.find({"current.is_settled": False}, {"tenant": 1, "instance": 1})
         return [(document["tenant"], document["instance"]) async for document in found]
 
-    async def status_at(self, tenant: str, instance: str) -> datetime | None:
-        """When the newest status that is kept was written."""
-        document = await self._instances.find_one({"_id": f"{tenant}/{instance}"}, {"status_at": 1})
-        found: datetime | None = document.get("status_at") if document else None
-        return found
+    async def status(self, tenant: str, instance: str) -> tuple[InstanceStatus | None, list[Change]]:
+        """The newest status that is kept, and what statuses said that is not in the change log yet."""
+        fields = {"status": 1, "untold": 1}
+        document = await self._instances.find_one({"_id": f"{tenant}/{instance}", "tenant": tenant}, fields) or {}
+        body = document.get("status")
+        known = InstanceStatus.model_validate_json(body, extra="ignore") if body else None
+        return known, [Change.model_validate_json(text) for text in document.get("untold", [])]
 
-    async def write_status(self, tenant: str, status: InstanceStatus) -> None:
-        """Keep a status unless a newer one is there."""
+    async def write_status(self, tenant: str, status: InstanceStatus, untold: list[Change]) -> None:
+        """Keep a status, with what is to be told, unless a newer one is there."""
         document = {
             "tenant": tenant,
             "instance": status.instance,
             "product": status.product,
             "status": status.model_dump_json(exclude_none=True),
             "status_at": status.updated_at,
+            "untold": [change.model_dump_json() for change in untold],
         }
         not_newer = {"_id": f"{tenant}/{status.instance}", "status_at": {"$not": {"$gt": status.updated_at}}}
         with contextlib.suppress(DuplicateKeyError):
             await self._instances.update_one(not_newer, {"$set": document}, upsert=True)
+
+    async def status_told(self, tenant: str, status: InstanceStatus) -> None:
+        """What waited with a status is in the change log; a newer status keeps what it brought."""
+        not_newer = {"_id": f"{tenant}/{status.instance}", "status_at": {"$not": {"$gt": status.updated_at}}}
+        await self._instances.update_one(not_newer, {"$set": {"untold": []}})
 
     async def write_definitions(self, definitions: Iterable[ControlDefinition]) -> None:
         """Keep control definitions unless one of a newer generation is there; they belong to no tenant."""

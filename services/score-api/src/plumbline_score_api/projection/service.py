@@ -17,6 +17,7 @@ from plumbline_contracts.events import (
 )
 from prometheus_client import Counter, Gauge
 
+from plumbline_score_api.changes.changes import changes_of_status
 from plumbline_score_api.decisions.service import DecisionService, Reopening
 from plumbline_score_api.history.recording import Recorder
 from plumbline_score_api.instances.insights import InsightsService
@@ -80,13 +81,20 @@ class ProjectionService:
     async def take_status(self, status: InstanceStatus) -> None:
         """Keep the newest status; a new instance gets its insights before anybody sees it.
 
+        What it says of collections waits beside it until it stands in the change log.
+
         Raises BadRecordError for a status of the future.
         """
         envelope.refuse_future(status.updated_at, now=datetime.now(UTC), what="the status")
-        known = await self._repository.status_at(status.tenant, status.instance)
-        if known is None or known <= status.updated_at:
-            await self._insights.register(status.tenant, status.product, status.instance, status.insights)
-            await self._repository.write_status(status.tenant, status)
+        tenant, instance = status.tenant, status.instance
+        known, waiting = await self._repository.status(tenant, instance)
+        if known is None or known.updated_at <= status.updated_at:
+            waiting = [*waiting, *changes_of_status(known, status)]
+            await self._insights.register(tenant, status.product, instance, status.insights)
+            await self._repository.write_status(tenant, status, waiting)
+        if waiting:
+            await self._recorder.tell(tenant, instance, waiting)
+            await self._repository.status_told(tenant, status)
 
     async def take_part(self, part: ControlResults) -> None:
         """Stage a part and, when its evaluation is whole now, apply it or let it wait for its definitions.

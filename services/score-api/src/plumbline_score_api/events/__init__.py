@@ -1,0 +1,1 @@
+"""Live updates: what the change log tells, sent as it is written."""
