@@ -2,11 +2,13 @@
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 from fastapi import FastAPI
 from plumbline_score_api import app as composition
+from plumbline_score_api.graph.shaping import azure_tenant
 
 FILLED = {
     "product": "salesforce",
@@ -17,6 +19,8 @@ FILLED = {
     "key_id": "0123456789abcdef",
     "webhook_id": "0123456789abcdef",
     "delivery_id": f"msg_{'0123456789abcdef' * 2}",
+    "profile_id": "MDA_C-1",
+    "score_id": f"{azure_tenant('contoso', {})}_{datetime.now(UTC).date()}",
 }
 """What stands in a path: things that a tenant has."""
 

@@ -47,6 +47,11 @@ from plumbline_score_api.decisions.repository import DecisionRepository
 from plumbline_score_api.decisions.service import DecisionService
 from plumbline_score_api.events import routes as event_routes
 from plumbline_score_api.events.service import EventService, StreamLimits
+from plumbline_score_api.graph import errors as graph_errors
+from plumbline_score_api.graph import routes as graph_routes
+from plumbline_score_api.graph.days import DayService
+from plumbline_score_api.graph.repository import PastRepository
+from plumbline_score_api.graph.service import GraphNames, GraphService
 from plumbline_score_api.history import routes as history_routes
 from plumbline_score_api.history.recording import PartitionOf, Recorder
 from plumbline_score_api.history.repository import HistoryRepository
@@ -510,9 +515,10 @@ async def _serve(settings: Settings, kafka: KafkaSettings) -> None:
                         database,
                         requester.ask,
                         uses,
-                        _target_rules(settings),
-                        timedelta(days=settings.webhook_log_days),
-                        _stream_limits(settings),
+                        rules=_target_rules(settings),
+                        keep_deliveries=timedelta(days=settings.webhook_log_days),
+                        streams=_stream_limits(settings),
+                        names=GraphNames(settings.azure_tenants, settings.public_url),
                     )
                     app = create_app(services, is_ready, bearers, _limits(settings), access_log=settings.access_log)
                     server = http_server(app, settings, services.events)
@@ -646,6 +652,7 @@ def create_app(
     for error in (PyMongoError, KafkaError):
         app.add_exception_handler(error, _on_dependency)
     guard.install(app, _authentication(services.keys, bearers), limits or Limits(), access_log=access_log)
+    graph_errors.install(app)
     for routes in (
         score_routes,
         instance_routes,
@@ -658,6 +665,7 @@ def create_app(
         key_routes,
         webhook_routes,
         event_routes,
+        graph_routes,
     ):
         app.include_router(routes.router)
     app.webhooks.include_router(webhook_routes.messages)
@@ -669,15 +677,17 @@ def build_services(
     database: Database,
     ask: Ask,
     uses: LastUses | None = None,
+    *,
     rules: TargetRules = STRICT,
     keep_deliveries: timedelta = KEEP,
     streams: StreamLimits | None = None,
+    names: GraphNames | None = None,
 ) -> Services:
     """Everything that the routes work with."""
     instances, audit, store = InstanceRepository(database), AuditRepository(database), DecisionRepository(database)
     insights, history = InsightsService(InsightsRepository(database), audit), HistoryRepository(database)
     pictures, zones = PictureService(PictureRepository(database), store), ZoneService(ZoneRepository(database), audit)
-    scores = ScoreService(pictures, insights, zones)
+    scores, decisions = ScoreService(pictures, insights, zones), DecisionService(store, pictures, audit)
     past = HistoryService(history, instances, scores, zones)
     return Services(
         keys=KeyService(KeyRepository(database), audit, uses),
@@ -685,7 +695,7 @@ def build_services(
         scores=scores,
         instances=InstanceService(instances, insights, pictures, zones, ask),
         recommendations=RecommendationService(RecommendationRepository(database), pictures, history),
-        decisions=DecisionService(store, pictures, audit),
+        decisions=decisions,
         history=past,
         comparisons=ComparisonService(scores, past),
         zones=zones,
@@ -699,6 +709,9 @@ def build_services(
             keep_deliveries,
         ),
         events=EventService(ChangeLogRepository(database), (PyMongoError,), streams),
+        graph=GraphService(
+            scores, decisions, DayService(past, history, PastRepository(database)), names or GraphNames()
+        ),
     )
 
 

@@ -8,6 +8,7 @@ import h11
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from plumbline_score_api.graph.errors import GraphErrors
 from plumbline_score_api.headers import SECURITY
 from plumbline_score_api.problems import problem
 
@@ -132,4 +133,4 @@ def bounded(
 
 def _refusal() -> ASGIApp:
     headers = {**_LAST, "Retry-After": "1"}
-    return problem(503, "Too many requests are being answered at this moment; try again.", headers=headers)
+    return GraphErrors(problem(503, "Too many requests are being answered at this moment; try again.", headers=headers))

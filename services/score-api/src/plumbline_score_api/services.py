@@ -6,6 +6,7 @@ from plumbline_score_api.audit.service import AuditService
 from plumbline_score_api.comparisons.service import ComparisonService
 from plumbline_score_api.decisions.service import DecisionService
 from plumbline_score_api.events.service import EventService
+from plumbline_score_api.graph.service import GraphService
 from plumbline_score_api.history.service import HistoryService
 from plumbline_score_api.instances.service import InstanceService
 from plumbline_score_api.keys.service import KeyService
@@ -32,3 +33,4 @@ class Services:
     audit: AuditService
     webhooks: WebhookService
     events: EventService
+    graph: GraphService

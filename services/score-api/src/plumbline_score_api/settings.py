@@ -2,7 +2,9 @@
 
 from pathlib import Path
 from typing import Literal
+from uuid import UUID
 
+from plumbline_contracts.events import Identifier
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -16,7 +18,8 @@ class Settings(BaseSettings):
     `daily_history_days` a point per day; 0 is for ever. An instance of which nothing newer came for
     `stale_after_hours` is stale; give more where a full collection is rarer than that. `webhook_…` bounds what is sent
     to webhooks at once and for how long an answer is waited for; `webhooks_allow_…` is for receivers in the own
-    network, and for tests. Streams of events do not count as `requests_at_once`.
+    network, and for tests. Streams of events do not count as `requests_at_once`. `public_url` is where callers reach
+    the API, without a path of ours; `azure_tenants` is tenant to the GUID that Graph clients know it by, as JSON.
     """
 
     model_config = SettingsConfigDict(env_prefix="PLUMBLINE_SCORE_API_", frozen=True, extra="ignore")
@@ -47,6 +50,8 @@ class Settings(BaseSettings):
     requests_per_minute: int = Field(default=6000, ge=0)
     failed_logins_per_minute: int = Field(default=30, ge=0)
     trusted_proxies: str = Field(default="", pattern=r"^[0-9A-Fa-f.:/, ]*$")
+    public_url: str | None = Field(default=None, max_length=500, pattern=r"^https?://[^\s?#@\"\\]+$")
+    azure_tenants: dict[Identifier, UUID] = Field(default_factory=dict)
     mongodb_url: SecretStr = Field(
         default=SecretStr("mongodb://127.0.0.1:27017/plumbline"), validation_alias="PLUMBLINE_MONGODB_URL"
     )
