@@ -14,10 +14,11 @@ import uvicorn
 import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
 from plumbline_contracts import lifecycle, logs
+from plumbline_contracts.events import CollectionRequest
 from plumbline_contracts.kafka import KafkaSettings
 from plumbline_contracts.lifecycle import StartError
 from plumbline_contracts.topics import dead_letter_name
@@ -34,7 +35,7 @@ from pymongo.errors import (
 from pymongo.uri_parser import parse_uri
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from plumbline_score_api import guard, problems
+from plumbline_score_api import guard, json_bodies, problems
 from plumbline_score_api.audit import routes as audit_routes
 from plumbline_score_api.audit.repository import AuditRepository
 from plumbline_score_api.audit.service import AuditService
@@ -66,6 +67,7 @@ from plumbline_score_api.keys.schemas import Caller
 from plumbline_score_api.keys.service import PREFIX, KeyService
 from plumbline_score_api.keys.uses import LastUses
 from plumbline_score_api.limits import Limits
+from plumbline_score_api.openapi import document
 from plumbline_score_api.pictures.repository import PictureRepository
 from plumbline_score_api.pictures.service import PictureService
 from plumbline_score_api.problems import UnavailableError
@@ -641,10 +643,10 @@ def create_app(
     app = FastAPI(
         title="Plumbline score API",
         version="0.1.0",
-        description="Secure Scores of Salesforce and ServiceNow, with recommendations and evidence.",
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
+        dependencies=[Depends(json_bodies.read_alike)],
         redirect_slashes=False,  # the address of a redirect would be the caller's Host header
     )
     app.state.services = services
@@ -670,7 +672,22 @@ def create_app(
         app.include_router(routes.router)
     app.webhooks.include_router(webhook_routes.messages)
     _add_plain_routes(app, is_ready)
+    document.install(app)
     return app
+
+
+async def api_document() -> dict[str, Any]:
+    """The OpenAPI document of the API. Asks neither the database nor the broker."""
+
+    async def ask(_: CollectionRequest) -> None:
+        raise SilentBrokerError
+
+    async def is_ready() -> bool:
+        return False
+
+    nowhere = Settings.model_validate({"PLUMBLINE_MONGODB_URL": "mongodb://127.0.0.1/nowhere"})
+    async with open_database(nowhere) as database:  # the client connects with its first question
+        return create_app(build_services(database, ask), is_ready).openapi()
 
 
 def build_services(
@@ -745,4 +762,4 @@ def _add_plain_routes(app: FastAPI, is_ready: Callable[[], Awaitable[bool]]) -> 
 
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi() -> Response:
-        return JSONResponse(problems.document(app.openapi()))
+        return JSONResponse(app.openapi())

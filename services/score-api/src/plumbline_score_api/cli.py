@@ -22,6 +22,8 @@ from plumbline_score_api.instances.repository import InstanceRepository
 from plumbline_score_api.keys.repository import KeyRepository
 from plumbline_score_api.keys.schemas import ApiKey, Restriction, Role
 from plumbline_score_api.keys.service import KEY_ID_LENGTH, OPERATOR, KeyService
+from plumbline_score_api.openapi import files
+from plumbline_score_api.openapi.compatibility import breaking_changes
 from plumbline_score_api.settings import Settings
 from plumbline_score_api.tokens import issuers
 from plumbline_score_api.tokens.issuers import IssuersError
@@ -29,6 +31,8 @@ from plumbline_score_api.tokens.issuers import IssuersError
 app = typer.Typer(no_args_is_help=True, help="Projects control results into Secure Scores and serves them.")
 issuers_app = typer.Typer(no_args_is_help=True, help="Trusted issuers of bearer tokens.")
 app.add_typer(issuers_app, name="issuers")
+openapi_app = typer.Typer(no_args_is_help=True, help="The OpenAPI document, in the source tree.")
+app.add_typer(openapi_app, name="openapi")
 keys_app = typer.Typer(no_args_is_help=True, help="API keys.")
 app.add_typer(keys_app, name="keys")
 
@@ -245,3 +249,38 @@ def lint(file: IssuersFile) -> None:
         )
         typer.echo(f"{issuer.issuer}: {opens}")
     typer.echo(f"{file} is valid")
+
+
+@openapi_app.command()
+def generate(
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail when the file is not current")] = False,
+    out: Annotated[Path, typer.Option(help="The file")] = Path(files.CURRENT),
+) -> None:
+    """Write the document of the routes as they are."""
+    content = files.text(asyncio.run(composition.api_document()))
+    if check:
+        if not out.is_file() or out.read_text(encoding="utf-8") != content:
+            raise _fail(f"not current: {out}; run `score-api openapi generate` and commit the result")
+        typer.echo(f"{out} is current")
+    else:
+        typer.echo(f"{out} {'written' if files.write(out, content) else 'is current'}")
+
+
+@openapi_app.command()
+def release(
+    breaking: Annotated[bool, typer.Option("--breaking", help="Even if it breaks clients; before 1.0 alone")] = False,
+    current: Annotated[Path, typer.Option(help="The document to keep")] = Path(files.CURRENT),
+    out: Annotated[Path, typer.Option(help="Where the last released one is kept")] = Path(files.RELEASED),
+) -> None:
+    """Keep today's document as the last released one; later changes are compared with it."""
+    document = files.read(current)
+    broken = breaking_changes(files.read(out), document) if out.is_file() else []
+    for line in broken:
+        typer.echo(line, err=True)
+    version = str(document["info"]["version"])
+    if broken and not (breaking and version.startswith("0.")):
+        raise _fail(
+            "nothing is kept: clients of the last released document would break; before 1.0 --breaking allows it"
+        )
+    files.write(out, current.read_text(encoding="utf-8"))
+    typer.echo(f"the released document is that of {version}")

@@ -8,16 +8,27 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute, iter_route_contexts
 from plumbline_contracts import tracing
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from plumbline_score_api.headers import SECURITY
 
 log = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+MOST_ERRORS = 100
+LONGEST_PLACE = 300
+
+
+class Mistake(BaseModel):
+    """One place of the request, and what is wrong there."""
+
+    at: str
+    message: str
 
 
 class Problem(BaseModel):
@@ -27,7 +38,7 @@ class Problem(BaseModel):
     title: str
     status: int
     detail: str
-    errors: list[dict[str, Any]] = Field(default_factory=list, description="For 422: where and what")
+    errors: list[Mistake] = Field(default_factory=list, description="For 422 and 400; at most 100")
     trace_id: str | None = Field(default=None, description="What to look for in the logs")
 
 
@@ -42,7 +53,7 @@ class ProblemError(Exception):
 
 
 class BadRequestError(ProblemError):
-    """A header that nobody can read; for values of query and body there is 422."""
+    """A header or body that nobody can read, or that two readers may read differently; for values there is 422."""
 
     status = HTTPStatus.BAD_REQUEST
 
@@ -89,6 +100,12 @@ class TooLargeError(ProblemError):
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 
+class UnsupportedMediaTypeError(ProblemError):
+    """A body that is not announced as JSON."""
+
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+
 class TooManyError(ProblemError):
     """More requests, or failed logins, than are allowed; when to come again."""
 
@@ -107,7 +124,7 @@ class UnavailableError(ProblemError):
 def problem(
     status: int,
     detail: str,
-    errors: list[dict[str, Any]] | None = None,
+    errors: list[Mistake] | None = None,
     *,
     trace_id: str | None = None,
     headers: Mapping[str, str] | None = None,
@@ -134,12 +151,24 @@ async def _on_problem(_: Request, error: Exception) -> JSONResponse:
 
 async def _on_invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    found = [{"at": ".".join(map(str, e["loc"])), "message": _message(request, e)} for e in error.errors()]
+    found = [
+        Mistake(at=_text(".".join(map(str, e["loc"])))[:LONGEST_PLACE], message=_text(_message(request, e)))
+        for e in error.errors()[:MOST_ERRORS]
+    ]
+    if any(e["type"] == "json_invalid" for e in error.errors()):
+        return problem(HTTPStatus.BAD_REQUEST, "The body is not JSON; see `errors`.", found)
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "The request is not as documented; see `errors`.", found)
+
+
+def _text(sent: str) -> str:
+    """What the caller sent, as text that can be sent back: half a character becomes a question mark."""
+    return sent.encode("utf-8", "replace").decode()
 
 
 def _message(request: Request, error: Mapping[str, Any]) -> str:
     """What is wrong with one value; for an unknown query parameter, which ones there are."""
+    if error["type"] == "json_invalid":
+        return str(error["ctx"]["error"])
     if error["type"] != "extra_forbidden" or error["loc"][0] != "query":
         return str(error["msg"])
     item = request.app.openapi()["paths"].get(request.scope["route"].path, {})
@@ -148,9 +177,24 @@ def _message(request: Request, error: Mapping[str, Any]) -> str:
     return f"Unknown; there are {', '.join(names)}" if names else "Unknown; there are no parameters"
 
 
-async def _on_http(_: Request, error: Exception) -> JSONResponse:
+async def _on_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = ", ".join(_methods(request))
+        return problem(error.status_code, f"Here are only {allowed}.", headers={"Allow": allowed})
     return problem(error.status_code, str(error.detail), headers=error.headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """The methods of all routes with the path of a request; the router itself knows those of one."""
+    routes = [context.original_route for context in iter_route_contexts(request.app.routes)]
+    found = {
+        method
+        for route in routes
+        if isinstance(route, APIRoute) and route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods
+    }
+    return sorted(found | ({"HEAD"} if "GET" in found else set()))
 
 
 async def _on_gone(_: Request, __: Exception) -> JSONResponse:
@@ -187,18 +231,4 @@ def response_of(status: int) -> dict[str, Any]:
 RESPONSES: dict[int | str, dict[str, Any]] = {
     status: response_of(status) for status in (401, 403, 404, 409, 413, 422, 429, 500, 503)
 }
-"""The problems that any route may answer with; `document` adds the schema."""
-
-
-def document(schema: dict[str, Any]) -> dict[str, Any]:
-    """An OpenAPI document with the schema of problems and the key that every route asks for."""
-    components = schema.setdefault("components", {})
-    components.setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
-    components["securitySchemes"] = {
-        "key": {
-            "type": "http",
-            "scheme": "bearer",
-            "description": "An API key, or an access token of a trusted OpenID Connect issuer",
-        }
-    }
-    return {**schema, "security": [{"key": []}]}
+"""The problems that any route may answer with; the OpenAPI document adds the schema, and those of bodies."""

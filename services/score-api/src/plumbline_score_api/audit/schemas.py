@@ -4,10 +4,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple, Self
 
-from plumbline_contracts.events import Identifier, Timestamp
+from plumbline_contracts.events import Identifier
 from pydantic import BaseModel, ConfigDict, Field
 
 from plumbline_score_api.keys.schemas import Caller
+from plumbline_score_api.moments import Moment
 
 
 class Author(NamedTuple):
@@ -75,8 +76,8 @@ class AuditQuery(BaseModel):
     instance: list[Identifier] = Field(default_factory=list)
     control: list[Identifier] = Field(default_factory=list)
     who: list[str] = Field(default_factory=list, max_length=50)
-    since: Timestamp | None = Field(default=None, description="From this moment on")
-    until: Timestamp | None = Field(default=None, description="Before this moment")
+    since: Moment | None = Field(default=None, description="From this moment on")
+    until: Moment | None = Field(default=None, description="Before this moment")
     limit: int = Field(default=50, ge=1, le=500)
     cursor: str | None = Field(default=None, max_length=500, description="`next_cursor` of the page before")
 

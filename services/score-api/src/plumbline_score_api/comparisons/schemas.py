@@ -2,11 +2,12 @@
 
 from datetime import datetime
 
-from plumbline_contracts.events import Identifier, Product, Severity, Timestamp
+from plumbline_contracts.events import Identifier, Product, Severity
 from pydantic import BaseModel, ConfigDict, Field
 
 from plumbline_score_api.history.changing import State
 from plumbline_score_api.history.schemas import ShownScore
+from plumbline_score_api.moments import Moment
 from plumbline_score_api.recommendations.categories import Category
 
 
@@ -24,7 +25,7 @@ class PeersQuery(BaseModel):
 class ComparisonQuery(PeersQuery):
     """The same, and of which moment the other instance is taken."""
 
-    at: Timestamp | None = Field(
+    at: Moment | None = Field(
         default=None, description="Compare with what the other instance, which may be the same, was at this moment"
     )
     differences: bool = Field(default=False, description="Only controls that differ")

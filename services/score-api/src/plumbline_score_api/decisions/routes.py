@@ -154,7 +154,11 @@ async def set_template(
 
 
 @router.delete(
-    "/controls/{control}/status-template", operation_id="clearStatusTemplate", status_code=204, responses=GUARDED
+    "/controls/{control}/status-template",
+    operation_id="clearStatusTemplate",
+    status_code=204,
+    response_class=Response,
+    responses=GUARDED,
 )
 async def clear_template(request: Request, who: Writer, control: Id, _: Empty, if_match: IfMatch = None) -> None:
     """Take the decision about a control on all instances back. It is as well when there was none."""

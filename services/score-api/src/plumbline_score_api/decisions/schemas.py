@@ -4,14 +4,22 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from plumbline_contracts.events import Identifier, Outcome, Timestamp
+from plumbline_contracts.events import Identifier, Outcome
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from plumbline_score_api.decisions.decision import Decision, Ended, Seen, Status
+from plumbline_score_api.moments import Moment
 from plumbline_score_api.recommendations.filters import Filters
 
 MOST_ITEMS = 500
 MOST_SELECTED = 2_000
+_ACCEPTED = {
+    "status": "risk_accepted",
+    "note": "A test org without customer data; it is switched off in spring.",
+    "assignee": "ann@contoso.example",
+    "reason": "EX-114",
+    "expires_at": "2036-03-31T00:00:00Z",
+}
 Short = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Long = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
 
@@ -29,13 +37,13 @@ class Decidable(StrEnum):
 class StatusBody(BaseModel):
     """A decision. What is left out is empty afterwards."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra={"examples": [_ACCEPTED]})
 
     status: Decidable
     note: Long | None = Field(default=None, description="Why, in the author's words")
     assignee: Short | None = Field(default=None, description="Who looks after it")
     reason: Short | None = Field(default=None, description="A short reason, such as the name of an exception process")
-    expires_at: Timestamp | None = Field(default=None, description="When the decision ends by itself; in the future")
+    expires_at: Moment | None = Field(default=None, description="When the decision ends by itself; in the future")
 
 
 class Target(BaseModel):
@@ -49,6 +57,8 @@ class Target(BaseModel):
 
 class StatusesBody(StatusBody):
     """One decision for many recommendations: `items`, or all that match `filter`."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "planned", "filter": {"severity": ["high"]}}]})
 
     items: list[Target] | None = Field(default=None, min_length=1, max_length=MOST_ITEMS)
     filter: Filters | None = Field(default=None, description=f"Matches at most {MOST_SELECTED:,} recommendations")

@@ -2,10 +2,11 @@
 
 from typing import Annotated
 
-from plumbline_contracts.events import Identifier, Timestamp
+from plumbline_contracts.events import Identifier
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from plumbline_score_api.changes.changes import Change, ChangeKind
+from plumbline_score_api.moments import Moment
 
 ScopeName = Annotated[str, StringConstraints(pattern=r"^(tenant|product:[a-z]{1,32}|instance:[A-Za-z0-9._-]{1,64})$")]
 
@@ -37,7 +38,7 @@ class EventFilters(BaseModel):
 class EventQuery(EventFilters):
     """Filters, and where to begin. The header `Last-Event-ID` wins, then `last_event_id`, then `since`, then now."""
 
-    since: Timestamp | None = Field(default=None, description="Tell first what was written from this moment on")
+    since: Moment | None = Field(default=None, description="Tell first what was written from this moment on")
     last_event_id: str | None = Field(
         default=None, description="The id of the last event, for clients that cannot set the header"
     )

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from plumbline_score_api.problems import MEDIA_TYPE, ProblemError
+from plumbline_score_api.problems import MEDIA_TYPE
 
 PREFIX = "/graph"
 CONTENT_TYPE = "application/json"
@@ -31,12 +31,6 @@ _CODES = {
     HTTPStatus.SERVICE_UNAVAILABLE: "ServiceUnavailable",
 }
 _CLIENT_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
-
-
-class BadRequestError(ProblemError):
-    """A query option or body that cannot be used."""
-
-    status = HTTPStatus.BAD_REQUEST
 
 
 class GraphErrors:

@@ -10,7 +10,6 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response, Streami
 
 from plumbline_score_api.access import Reader, Writer, streamed
 from plumbline_score_api.audit.schemas import Author
-from plumbline_score_api.graph.errors import BadRequestError
 from plumbline_score_api.graph.schemas import (
     ControlProfileAnswer,
     ControlProfilePage,

@@ -11,7 +11,6 @@ from plumbline_score_api.decisions.decision import Decision
 from plumbline_score_api.decisions.service import DecisionService, IsWanted
 from plumbline_score_api.graph.days import DAY, MOST_DAYS, Controls, Day, DayService
 from plumbline_score_api.graph.entities import CONTROL_PROFILE, SECURE_SCORE
-from plumbline_score_api.graph.errors import BadRequestError
 from plumbline_score_api.graph.expressions import (
     EntityType,
     ExpressionError,
@@ -33,7 +32,13 @@ from plumbline_score_api.graph.shaping import (
     standing,
 )
 from plumbline_score_api.pictures.picture import InstancePicture, Recommendation
-from plumbline_score_api.problems import ConflictError, InvalidError, NotFoundError, PreconditionFailedError
+from plumbline_score_api.problems import (
+    BadRequestError,
+    ConflictError,
+    InvalidError,
+    NotFoundError,
+    PreconditionFailedError,
+)
 from plumbline_score_api.recommendations import cursors
 from plumbline_score_api.scores.scoring import total
 from plumbline_score_api.scores.service import Scene, ScoreService

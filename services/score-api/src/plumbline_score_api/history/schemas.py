@@ -3,10 +3,11 @@
 from datetime import date, datetime
 from enum import StrEnum
 
-from plumbline_contracts.events import Identifier, Product, Timestamp
+from plumbline_contracts.events import Identifier, Product
 from pydantic import BaseModel, ConfigDict, Field
 
 from plumbline_score_api.history.changing import ControlChange, InsightsChange, Score, Tally
+from plumbline_score_api.moments import Moment
 from plumbline_score_api.recommendations.categories import Category
 from plumbline_score_api.zones.zone import Zone, ZoneLimits
 
@@ -32,8 +33,8 @@ class ScopeOfHistory(BaseModel):
 class RangeQuery(ScopeOfHistory):
     """Scope and range."""
 
-    since: Timestamp | None = Field(default=None, description="Default: 90 days before `until`")
-    until: Timestamp | None = Field(default=None, description="Default: now")
+    since: Moment | None = Field(default=None, description="Default: 90 days before `until`")
+    until: Moment | None = Field(default=None, description="Default: now")
     limit: int = Field(default=400, ge=1, le=1000)
     cursor: str | None = Field(default=None, max_length=500, description="`next_cursor` of the page before")
 
@@ -47,8 +48,8 @@ class HistoryQuery(RangeQuery):
 class CompareQuery(ScopeOfHistory):
     """Scope and two moments."""
 
-    since: Timestamp = Field(description="The earlier moment")
-    until: Timestamp | None = Field(default=None, description="The later moment. Default: now")
+    since: Moment = Field(description="The earlier moment")
+    until: Moment | None = Field(default=None, description="The later moment. Default: now")
 
 
 class ShownScore(BaseModel):

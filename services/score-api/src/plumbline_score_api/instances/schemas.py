@@ -61,7 +61,10 @@ class ScanAccepted(BaseModel):
 class InsightsBody(BaseModel):
     """Whether the instance counts."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"insights": "main", "note": "This org holds the customer data."}]},
+    )
 
     insights: Insights
     note: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)] | None = Field(

@@ -7,6 +7,8 @@ from typing import Annotated
 from plumbline_contracts.events import Identifier, Product, Timestamp
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_serializer, model_validator
 
+from plumbline_score_api.moments import Moment
+
 
 class Role(StrEnum):
     """What a caller may do."""
@@ -144,7 +146,7 @@ class KeyBody(BaseModel):
         description="What the key is for; it stands in the audit trail"
     )
     roles: frozenset[Role] = Field(min_length=1, description="At most those of the caller")
-    expires_at: Timestamp | None = Field(default=None, description="When it ends; null for never")
+    expires_at: Moment | None = Field(default=None, description="When it ends; null for never")
     restriction: Restriction | None = Field(
         default=None, description="What it sees; null for the whole tenant. Not with the role Keys.Manage."
     )

@@ -1,0 +1,180 @@
+"""What the document says in words: the API as a whole, tags, problems, and parameters that many routes share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+DESCRIPTION = """\
+Secure Scores of Salesforce and ServiceNow, with recommendations and evidence.
+
+- **Who asks.** Every request carries `Authorization: Bearer …`: an API key of Plumbline, or an access token of an
+  OpenID Connect issuer that the operator trusts. It says the tenant, through which everything is seen, and the roles.
+- **Errors** are problem details (RFC 9457) of the type `application/problem+json`. The `detail` says what to do next.
+- **Lists** come in pages: `next_cursor` is the `cursor` of the next page, and null on the last one. A cursor is opaque
+  and belongs to the list and the filters that it was made for.
+- **Unknown** parameters and fields are refused, so that a misspelt filter is not a filter that matches everything.
+- **Answers grow**: ignore fields and enumeration values that you do not know. Nothing is removed or re-typed under
+  `/v1`.
+- **ETags.** Good answers to GET have one, and `If-None-Match` saves the body. Where a write takes `If-Match`, it is
+  done only if nobody else wrote meanwhile.
+- **Moments** are RFC 3339 with an offset; answers are in UTC.
+"""
+
+TAGS: Mapping[str, str] = {
+    "scores": "Secure Scores of the tenant, its products, instances, categories and frameworks.",
+    "recommendations": "What to change, in which order, why and how, with the evidence.",
+    "statuses": "What people decided about recommendations, one by one, many at once, or for all instances.",
+    "instances": "Connected instances: health, runs, datasets, and whether they count in Secure Score.",
+    "history": "Scores over time, and what changed them.",
+    "trends": "Scores, regressions and accepted risks over time.",
+    "zones": "Limits of the tenant's own between a bad, a fair and a good score.",
+    "controls": "The catalogue of controls.",
+    "frameworks": "Frameworks, and the controls that are mapped to them.",
+    "events": "What happens, as it happens.",
+    "webhooks": "Addresses that are told what happens.",
+    "exports": "Whole lists as files.",
+    "graph": "Secure Score in the shape of Microsoft Graph.",
+    "audit": "Who changed what, and when.",
+    "keys": "API keys of machines.",
+}
+"""In the order of the document; only those that routes have stand in it."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """A problem as the document tells it."""
+
+    title: str
+    description: str
+    detail: str
+    headers: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Its name among the components."""
+        return self.title.replace(" ", "")
+
+
+PROBLEMS: Mapping[int, Told] = {
+    400: Told(
+        "Bad Request",
+        "The body is not JSON, or not JSON that all read alike: a name twice, a number without a value.",
+        "The body is not JSON: Expecting value at character 12.",
+    ),
+    401: Told(
+        "Unauthorized",
+        "No key or token, or one that is not valid. Why, only the log says.",
+        "The key or token is not valid.",
+        ("WWW-Authenticate",),
+    ),
+    403: Told(
+        "Forbidden",
+        "The caller lacks the role.",
+        "The caller lacks the role SecureScore.Read or SecureScore.ReadWrite.",
+    ),
+    404: Told("Not Found", "There is no such thing in the caller's tenant.", "No instance sales-eu is connected."),
+    409: Told(
+        "Conflict",
+        "It collides with what stands, or with what somebody else wrote at the same moment.",
+        "Somebody else changed it at the same moment; read it again.",
+    ),
+    412: Told(
+        "Precondition Failed",
+        "What stands is not what `If-Match` names. Read it again, and decide anew.",
+        "The status is not the one that you know; read it again.",
+    ),
+    413: Told(
+        "Content Too Large",
+        "The body is larger than 64 KB, or does not say how long it is.",
+        "Send at most 65536 bytes, with a Content-Length.",
+    ),
+    415: Told(
+        "Unsupported Media Type",
+        "The body is not announced as JSON.",
+        "Send the body as JSON, with `Content-Type: application/json`.",
+    ),
+    422: Told(
+        "Unprocessable Content",
+        "A value cannot be used, is missing, or is not known; `errors` says where.",
+        "The request is not as documented; see `errors`.",
+    ),
+    429: Told(
+        "Too Many Requests",
+        "The caller asks more than is allowed, or logins from its address failed too often.",
+        "This caller asks too much.",
+        ("Retry-After",),
+    ),
+    500: Told(
+        "Internal Server Error",
+        "Something is broken. The `trace_id` finds it in the logs.",
+        "Something is broken here. The logs say more under the trace id.",
+    ),
+    503: Told(
+        "Service Unavailable",
+        "A part that the API needs does not answer now, or too many requests are being answered. Try again.",
+        "A dependency does not answer now; try again.",
+        ("Retry-After",),
+    ),
+}
+
+HEADERS: Mapping[str, Mapping[str, Any]] = {
+    "ETag": {
+        "description": "Names exactly this state, for `If-None-Match` and `If-Match`",
+        "schema": {"type": "string"},
+        "example": '"6f1ed002ab5595859014ebf0951522d9"',
+    },
+    "Retry-After": {
+        "description": "Seconds after which to try again",
+        "schema": {"type": "integer", "minimum": 0},
+        "example": 7,
+    },
+    "WWW-Authenticate": {
+        "description": "How to log in",
+        "schema": {"type": "string"},
+        "example": 'Bearer realm="plumbline"',
+    },
+}
+
+IF_NONE_MATCH: Mapping[str, Any] = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "The ETag of the answer that you have; while it is current the answer is 304, without a body",
+    "schema": {"type": "string"},
+}
+
+PARAMETERS: Mapping[str, tuple[str, Any]] = {
+    "instance": ("The id of an instance", "sales-eu"),
+    "control": ("The id of a control, or an alias such as Microsoft's", "SF-ID-12"),
+    "framework": ("The id of a framework", "cis_v8"),
+    "product": ("A product", "salesforce"),
+    "key_id": ("The id of a key, which stands in the key behind `plk_`", "0123456789abcdef"),
+    "limit": ("How many on one page", 50),
+    "cursor": ("`next_cursor` of the page before", None),
+    "sort": ("The order", None),
+    "since": ("From this moment on", "2026-11-01T00:00:00Z"),
+    "until": ("Before this moment", "2026-12-01T00:00:00Z"),
+    "outcome": ("Outcomes", None),
+    "status": ("Statuses", None),
+    "category": ("A category", None),
+    "severity": ("Severities", None),
+    "action": ("What was done", None),
+    "who": ("Names of keys or people", None),
+    "resolution": ("A point per day, or one per change", None),
+}
+"""What a parameter is and an example, where its route does not say so."""
+
+KEY = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "plk_<id>_<secret>",
+    "description": "An API key of Plumbline. Made with `POST /v1/keys` or `score-api keys create`.",
+}
+TOKEN = {
+    "type": "openIdConnect",
+    "openIdConnectUrl": "https://issuer.example/.well-known/openid-configuration",
+    "description": (
+        "An access token of an OpenID Connect issuer that the operator trusts; "
+        "the address here stands for that issuer's."
+    ),
+}
