@@ -36,6 +36,9 @@ DOCUMENT: dict[str, Any] = bare_app().openapi()
 OPERATIONS = operations()
 READING = [operation for operation in OPERATIONS if operation.is_reading]
 WITH_BODY = [operation for operation in OPERATIONS if operation.body is not None]
+WITH_FIELDS = [operation for operation in WITH_BODY if operation.body]
+"""Those that need a body; the body of others may be left out, and has any content type."""
+
 OURS = [operation for operation in OPERATIONS if not operation.template.startswith(OF_ANOTHER_SHAPE)]
 
 
@@ -128,7 +131,7 @@ async def watch(client: httpx.AsyncClient, database: Database) -> AsyncIterator[
     await _mark(database)
     before, watch = await _everything(database), Watch(client)
     yield watch
-    assert watch.complaints == []
+    assert not watch.complaints, "\n".join(watch.complaints)
     assert watch.count
     assert await _everything(database) == before
 
@@ -180,9 +183,7 @@ async def test_what_is_injected_into_a_parameter_is_a_value_or_refused(watch: Wa
 async def test_what_is_injected_into_a_path_is_not_found_or_refused(watch: Watch) -> None:
     for operation in OPERATIONS:
         for name in re.findall(r"{(\w+)}", operation.template):
-            for value in (
-                [quote(each, safe="") for each in INJECTED if each] + list(RAW) + ["..", ".", "a" * 65, "x%2Fy"]
-            ):
+            for value in [quote(each, safe="") for each in INJECTED if each] + list(RAW) + ["a" * 65, "x%2Fy"]:
                 path = re.sub(
                     r"{(\w+)}", lambda m, n=name, v=value: v if m[1] == n else FILLED[m[1]], operation.template
                 )
@@ -225,7 +226,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 async def test_what_is_no_json_that_all_read_alike_is_400(watch: Watch) -> None:
-    for operation in WITH_BODY:
+    for operation in WITH_FIELDS:
         good = json.dumps(operation.body).encode()
         for name, spoil in MALFORMED.items():
             await watch.send(operation.method, operation.path, 400, content=spoil(good), headers=JSON, what=name)
@@ -248,6 +249,7 @@ async def test_a_body_of_another_form_is_422(watch: Watch) -> None:
         for body in wholes:
             content = json.dumps(body).encode()
             await watch.send(operation.method, operation.path, 422, content=content, headers=JSON, what=body)
+    for operation in WITH_FIELDS:
         await watch.send(operation.method, operation.path, 422, content=b"", headers=JSON, what="nothing")
 
 
@@ -297,7 +299,7 @@ CONTENT_TYPES = (
 
 
 async def test_a_body_that_is_not_announced_as_json_is_415(watch: Watch) -> None:
-    for operation in WITH_BODY:
+    for operation in WITH_FIELDS:
         content = json.dumps(operation.body).encode()
         await watch.send(operation.method, operation.path, 415, content=content, what="none at all")
         for kind in CONTENT_TYPES:
@@ -374,9 +376,9 @@ async def test_a_path_that_is_nearly_one_is_404(watch: Watch) -> None:
     for operation in OURS:
         path = operation.path
         twice = path.replace("/", "%252F")
-        for near in (f"{path}/", f"{path}//", f"/{path}", path.replace("/v1/", "/v1//"), f"{path}/%2e", f"{path}%2F",
-                     path.replace("/v1", "/V1"), path.replace("/v1", "/v2"), f"/v1/..{path}", f"{path};a=b/x", twice,
-                     f"{path}.json/x", f"{path}%00/x", f"{path}/../x"):  # fmt: skip
+        for near in (f"{path}/", f"{path}//", f"/{path}", path.replace("/v1/", "/v1//"), f"{path}%2F",
+                     path.replace("/v1", "/V1"), path.replace("/v1", "/v2"), f"{path};a=b/x", twice,
+                     f"{path}.json/x", f"{path}%00/x"):  # fmt: skip
             await watch.send(operation.method, f"http://score-api{near}", 404, 405, json=operation.body)
 
 
@@ -384,13 +386,20 @@ async def test_a_path_that_is_nearly_one_is_404(watch: Watch) -> None:
 
 
 async def test_strange_headers_change_nothing(watch: Watch) -> None:
-    strange = [b"\xff", b'"', b"*", b"W/", b"," * 900, b"a" * 999, b"\x01", b"{$gt:}", b'"x", *']
+    names = (
+        b"if-none-match",
+        b"traceparent",
+        b"tracestate",
+        b"accept",
+        b"accept-language",
+        b"range",
+        b"host",
+        b"origin",
+    )
     for operation in READING:
-        for name in (b"if-none-match", b"traceparent", b"tracestate", b"accept", b"accept-language", b"range", b"host"):
-            for value in strange:
-                await watch.send(
-                    operation.method, operation.path, 200, 304, params=operation.query, headers=[(name, value)]
-                )
+        for value in (b"\xff", b'"', b"*", b"W/", b"," * 900, b"a" * 999, b"\x01", b"{$gt:}", b'"x", *'):
+            headers = [(name, value) for name in names]
+            await watch.send("GET", operation.path, 200, params=operation.query, headers=headers, what=value)
 
 
 async def test_strange_preconditions_fail(watch: Watch) -> None:
@@ -439,7 +448,7 @@ async def test_nothing_opens_with_bad_credentials(services: Services, database: 
                     )
                     assert answer.headers["www-authenticate"] == 'Bearer realm="plumbline"'
         await close()
-    assert watch.complaints == []
+    assert not watch.complaints, "\n".join(watch.complaints)
     assert await _everything(database) == before
 
 
@@ -519,7 +528,9 @@ async def test_a_clock_that_was_put_back_breaks_nothing(client: httpx.AsyncClien
         for document in [each async for each in database[name].find({})]:
             await database[name].delete_one({"_id": document["_id"]})
             await database[name].insert_one(_later(document))
-    for _ in range(2):
-        for operation in OPERATIONS:
-            answer = await operation.send(client)
-            assert answer.is_success, f"{operation.name}: {answer.text}"
+    for operation in [*READING, *(each for each in OPERATIONS if not each.is_reading)]:
+        answer = await operation.send(client)
+        assert answer.is_success, f"{operation.name}: {answer.text}"
+    for operation in OPERATIONS:
+        answer = await operation.send(client)
+        assert answer.is_success or answer.status_code == 404, f"{operation.name}: {answer.text}"

@@ -23,7 +23,7 @@ async def read_alike(request: Request) -> None:
     if body := await request.body():
         if not is_json(request.headers.get("content-type", "")):
             raise UnsupportedMediaTypeError("Send the body as JSON, with `Content-Type: application/json`.")
-        check(body)
+        parsed(body)
 
 
 def is_json(content_type: str) -> bool:
@@ -34,33 +34,32 @@ def is_json(content_type: str) -> bool:
     return kind == "application" and (subtype == "json" or subtype.endswith("+json"))
 
 
-def check(body: bytes) -> None:
-    """Raises BadRequestError."""
+def parsed(body: bytes) -> Any:  # noqa: ANN401 - any JSON
+    """The value of a body. Raises BadRequestError."""
     try:
-        json.loads(
-            body.decode("utf-8"),
-            object_pairs_hook=_each_once,
-            parse_constant=_no_number,
-            parse_float=_finite,
+        return json.loads(
+            body.decode("utf-8"), object_pairs_hook=_each_once, parse_constant=_no_number, parse_float=_finite
         )
     except UnicodeDecodeError as error:
         raise BadRequestError("The body is not JSON: it is not UTF-8.") from error
     except (ValueError, RecursionError) as error:
-        raise BadRequestError("The body is not JSON, or too deep, or with a number that is too long.") from error
+        raise BadRequestError("The body is not JSON, or too deep, or has a number that is too long.") from error
 
 
-def _each_once(pairs: list[tuple[str, Any]]) -> None:
-    names: set[str] = set()
-    for name, _ in pairs:
-        if name in names:
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
             raise BadRequestError(f"The name {name[:100]!a} stands twice in one object of the body.")
-        names.add(name)
+        found[name] = value
+    return found
 
 
 def _no_number(text: str) -> NoReturn:
     raise BadRequestError(f"{text} is no number of JSON.")
 
 
-def _finite(text: str) -> None:
-    if not math.isfinite(float(text)):
+def _finite(text: str) -> float:
+    if not math.isfinite(found := float(text)):
         raise BadRequestError("A number of the body is too large.")
+    return found

@@ -79,7 +79,9 @@ class AuditQuery(BaseModel):
     since: Moment | None = Field(default=None, description="From this moment on")
     until: Moment | None = Field(default=None, description="Before this moment")
     limit: int = Field(default=50, ge=1, le=500)
-    cursor: str | None = Field(default=None, max_length=500, description="`next_cursor` of the page before")
+    cursor: str | None = Field(
+        default=None, min_length=1, max_length=500, description="`next_cursor` of the page before"
+    )
 
 
 class AuditPage(BaseModel):

@@ -2,14 +2,15 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from plumbline_contracts.events import Identifier, Outcome
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from plumbline_score_api.decisions.decision import Decision, Ended, Seen, Status
 from plumbline_score_api.moments import Moment
 from plumbline_score_api.recommendations.filters import Filters
+from plumbline_score_api.texts import Line, Text
 
 MOST_ITEMS = 500
 MOST_SELECTED = 2_000
@@ -20,8 +21,6 @@ _ACCEPTED = {
     "reason": "EX-114",
     "expires_at": "2036-03-31T00:00:00Z",
 }
-Short = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
-Long = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
 
 
 class Decidable(StrEnum):
@@ -40,9 +39,9 @@ class StatusBody(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra={"examples": [_ACCEPTED]})
 
     status: Decidable
-    note: Long | None = Field(default=None, description="Why, in the author's words")
-    assignee: Short | None = Field(default=None, description="Who looks after it")
-    reason: Short | None = Field(default=None, description="A short reason, such as the name of an exception process")
+    note: Text | None = Field(default=None, description="Why, in the author's words")
+    assignee: Line | None = Field(default=None, description="Who looks after it")
+    reason: Line | None = Field(default=None, description="A short reason, such as the name of an exception process")
     expires_at: Moment | None = Field(default=None, description="When the decision ends by itself; in the future")
 
 

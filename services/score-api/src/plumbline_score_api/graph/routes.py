@@ -22,6 +22,7 @@ from plumbline_score_api.graph.schemas import (
     SelectQuery,
 )
 from plumbline_score_api.graph.service import GraphService, Page, Properties, ScorePage
+from plumbline_score_api.problems import BadRequestError
 
 CONTENT_TYPE = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
 BASE = "/graph/v1.0"

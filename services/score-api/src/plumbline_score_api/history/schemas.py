@@ -36,7 +36,9 @@ class RangeQuery(ScopeOfHistory):
     since: Moment | None = Field(default=None, description="Default: 90 days before `until`")
     until: Moment | None = Field(default=None, description="Default: now")
     limit: int = Field(default=400, ge=1, le=1000)
-    cursor: str | None = Field(default=None, max_length=500, description="`next_cursor` of the page before")
+    cursor: str | None = Field(
+        default=None, min_length=1, max_length=500, description="`next_cursor` of the page before"
+    )
 
 
 class HistoryQuery(RangeQuery):

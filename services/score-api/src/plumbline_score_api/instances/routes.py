@@ -7,6 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from plumbline_contracts.events import ID_PATTERN, Insights
 from pydantic import ValidationError
 
+from plumbline_score_api import json_bodies
 from plumbline_score_api.access import InstanceManager, NoQuery, Reader, RestrictableReader
 from plumbline_score_api.audit.schemas import Author
 from plumbline_score_api.instances.schemas import (
@@ -43,9 +44,10 @@ async def get_instance(request: Request, who: Reader, instance: InstanceId, _: E
 
 
 async def nothing(request: Request) -> ScanBody:
-    """The body of a scan. Raises RequestValidationError for anything but nothing."""
+    """The body of a scan. Raises RequestValidationError for anything but nothing, BadRequestError."""
+    body = (await request.body()).strip()
     try:
-        return ScanBody.model_validate_json((await request.body()).strip() or b"{}")
+        return ScanBody.model_validate(json_bodies.parsed(body) if body else {})
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
         raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in found]) from error

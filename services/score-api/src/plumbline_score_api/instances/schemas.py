@@ -1,12 +1,12 @@
 """Answers and bodies about instances."""
 
 from datetime import datetime
-from typing import Annotated
 
 from plumbline_contracts.events import ApiBudget, AuditEntry, DatasetSummary, Health, Insights, Product, RunSummary
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field
 
 from plumbline_score_api.scores.schemas import InstanceScore
+from plumbline_score_api.texts import Text
 
 
 class InstanceItem(InstanceScore):
@@ -67,6 +67,4 @@ class InsightsBody(BaseModel):
     )
 
     insights: Insights
-    note: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)] | None = Field(
-        default=None, description="Why; it stands in the audit trail and in the history"
-    )
+    note: Text | None = Field(default=None, description="Why; it stands in the audit trail and in the history")

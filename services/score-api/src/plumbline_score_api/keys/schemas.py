@@ -132,7 +132,9 @@ class KeyQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     limit: int = Field(default=50, ge=1, le=500)
-    cursor: str | None = Field(default=None, max_length=500, description="`next_cursor` of the page before")
+    cursor: str | None = Field(
+        default=None, min_length=1, max_length=500, description="`next_cursor` of the page before"
+    )
 
 
 class KeyBody(BaseModel):

@@ -31,7 +31,9 @@ class RecommendationQuery(Filters):
     sort: Sort = Sort.RANK
     counts: bool = Field(default=False, description="Count the recommendations of each filter's values")
     limit: int = Field(default=50, ge=1, le=500)
-    cursor: str | None = Field(default=None, max_length=4000, description="`next_cursor` of the page before")
+    cursor: str | None = Field(
+        default=None, min_length=1, max_length=4000, description="`next_cursor` of the page before"
+    )
 
     @property
     def filters(self) -> Filters:
@@ -45,7 +47,7 @@ class ExposedQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     limit: int = Field(default=100, ge=1, le=500)
-    cursor: str | None = Field(default=None, max_length=500)
+    cursor: str | None = Field(default=None, min_length=1, max_length=500)
 
 
 class RecommendationItem(BaseModel):

@@ -1,0 +1,18 @@
+"""Text that people write and others read: without characters that steer a terminal, a table or a log."""
+
+from typing import Annotated
+
+from pydantic import StringConstraints
+
+Line = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")
+]
+"""One line."""
+
+Text = Annotated[
+    str,
+    StringConstraints(
+        strip_whitespace=True, min_length=1, max_length=2000, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]+$"
+    ),
+]
+"""Several lines."""
