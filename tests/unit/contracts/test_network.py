@@ -110,11 +110,10 @@ async def test_a_resolver_that_is_silent_is_not_waited_for(monkeypatch: pytest.M
 @pytest.mark.parametrize("keeps", [True, False])
 async def test_a_client_follows_no_redirect_takes_no_cookie_and_keeps_connections_only_where_told(keeps: bool) -> None:
     requests: list[bytes] = []
-    connections = 0
+    connections: list[asyncio.Task[Any] | None] = []
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal connections
-        connections += 1
+        connections.append(asyncio.current_task())
         while head := await _head(reader):
             requests.append(head)
             writer.write(b"HTTP/1.1 302 Found\r\nLocation: /next\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n")
@@ -126,10 +125,11 @@ async def test_a_client_follows_no_redirect_takes_no_cookie_and_keeps_connection
         transport = CheckedTransport(allow_private=True, allow_http=True, keeps=keeps)
         async with checked_client(transport, httpx.Timeout(5), {}) as http:
             answers = [await http.get(url) for _ in range(2)]
+        await asyncio.gather(*filter(None, connections))
     assert [answer.status_code for answer in answers] == [302, 302]
     assert [request.split()[1] for request in requests] == [b"/", b"/"]
     assert not any(b"cookie" in request.lower() for request in requests)
-    assert connections == (1 if keeps else 2)
+    assert len(connections) == (1 if keeps else 2)
 
 
 async def _head(reader: asyncio.StreamReader) -> bytes:
