@@ -26,10 +26,14 @@ def _until(family: str, value: str | None = None) -> dict[str, str | None]:
 
 
 EXPRESSIONS = ("passes", "where", "of", "bands", "partial", "target_percent")
+QUICKLY = "item in params.allowed_domains"
+KNOWN_FIRST = (
+    rf"value.all(item, {QUICKLY} || params.allowed_domains.exists(domain, item.matches('(?i)^\\Q' + domain + '\\E$')))"
+)
 EQUIVALENT = {
     "SF-AP-11": {"check.checks.Secure connections.absent: 'NOT_APPLICABLE' -> 'PASS'"},
     "SF-DA-16": {"""applies_when.0.expression: "type == 'Data'" -> 'true'"""},
-    "SNOW-INP-81": {"check.pass: equivalent"},
+    "SNOW-INP-81": {f"check.pass: {KNOWN_FIRST!r} -> {KNOWN_FIRST.replace(QUICKLY, 'false')!r}"},
     "SNOW-ACL-33": {
         f"check.absent.releases.0: {_until('australia', value='admin')} -> {_until('zurich', value='admin')}"
     },
@@ -42,7 +46,9 @@ EQUIVALENT = {
         )
     },
 }
-"""Changes that judge alike: where both values pass, or where a part that does not apply stands beside one that does."""
+"""Changes that judge alike: where both values pass, where a part that does not apply stands beside one that does, or
+where one part of an expression saves the other its loops.
+"""
 WITH_PROPERTY = [
     (control, check) for control in CONTROLS for check in control.leaves().values() if isinstance(check, PropertyCheck)
 ]
