@@ -106,8 +106,8 @@ async def test_an_instance_is_compared_with_what_it_was(
 ) -> None:
     (await client.put("/v1/recommendations/sales-eu/C-1/status", json={"status": "planned"})).raise_for_status()
     await take(
-        Judged(0, [result("C-1"), result("C-2", FAIL), result("S-1")], hours=2),
-        Judged(0, [result("C-1"), result("C-2"), result("S-1")], hours=4),
+        Judged(2, [result("C-1"), result("C-2", FAIL), result("S-1")], hours=2),
+        Judged(3, [result("C-1"), result("C-2"), result("S-1")], hours=4),
     )
     then = (START + timedelta(hours=1)).isoformat()
     found = await _get(client, f"{EU}/compare/sales-eu", at=then)
@@ -127,7 +127,7 @@ async def test_an_instance_is_compared_with_what_it_was(
 async def test_the_past_is_known_as_far_as_it_is_kept(
     client: httpx.AsyncClient, served: None, upkeep: Upkeep, take: Take
 ) -> None:
-    await take(Judged(0, [result("C-1")], hours=48))
+    await take(Judged(2, [result("C-1")], hours=48))
     keeping = Retention(points=timedelta(days=2), days=None, changes=timedelta(days=2))
     await upkeep.history.prune(datetime.now(UTC) - (keeping.points or timedelta()), None)
     for at in (START + timedelta(hours=1), START - timedelta(days=30)):

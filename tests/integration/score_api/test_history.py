@@ -110,6 +110,17 @@ async def test_a_decision_is_a_point_with_its_author(client: httpx.AsyncClient, 
     assert (await _points(client))[-1]["points"] == -3
 
 
+async def test_a_decision_is_of_its_own_moment_and_not_of_the_evaluation_before(
+    client: httpx.AsyncClient, served: None, upkeep: Upkeep, take: Take
+) -> None:
+    """Also when that evaluation has changed nothing, so that no point tells of it."""
+    await take(Judged(5, [result("C-1", Outcome.FAIL), result("C-2", Outcome.PARTIAL), result("C-3")]))
+    began = datetime.now(UTC)
+    await _put(client, "/v1/recommendations/sales-eu/C-1/status", status="planned")
+    await upkeep.round(_everything, datetime.now(UTC))
+    assert began - timedelta(milliseconds=1) <= datetime.fromisoformat((await _points(client))[-1]["at"])
+
+
 async def test_time_and_evidence_are_points_of_the_system(
     client: httpx.AsyncClient, served: None, upkeep: Upkeep, take: Take
 ) -> None:
@@ -306,10 +317,11 @@ async def test_trends_tell_day_by_day_what_came_and_what_went(
     client: httpx.AsyncClient, served: None, upkeep: Upkeep, take: Take
 ) -> None:
     await take(
-        Judged(0, [result("C-1"), result("C-2", Outcome.FAIL), result("C-3")], hours=24),
-        Judged(0, [result("C-1", Outcome.FAIL), result("C-2", Outcome.FAIL), result("C-3")], hours=48),
+        Judged(3, [result("C-1"), result("C-2", Outcome.FAIL), result("C-3")], hours=24),
+        Judged(4, [result("C-1", Outcome.FAIL), result("C-2", Outcome.FAIL), result("C-3")], hours=48),
     )
-    days = [(START + timedelta(hours=hours)).date().isoformat() for hours in (0, 24, 48)]
+    moments = (Judged(1).started_at, Judged(3, hours=24).started_at, Judged(4, hours=48).started_at)
+    days = [moment.date().isoformat() for moment in moments]
     for scope in ({}, {"product": "salesforce"}, {"instance": "sales-eu"}, {"category": "Identity"}):
         found = await _trend(client, **scope)
         told = [

@@ -92,13 +92,14 @@ async def test_a_newer_evaluation_ends_it_at_once(
     client: httpx.AsyncClient, upkeep: Upkeep, take: Take, database: Database
 ) -> None:
     await take(Judged(1, MIXED))
-    await upkeep.round(_everything, LATER)
-    await take(Judged(1, MIXED, hours=25))
+    await upkeep.round(_everything, LATER + timedelta(minutes=30))
+    await take(Judged(2, MIXED, hours=25))
     found = await _get(client, "/v1/instances/sales-eu")
     assert (found["is_stale"], found["stale_since"], found["coverage"]) == (False, None, 100)
     for scope in ({}, {"product": "salesforce"}, {"instance": "sales-eu"}):
         points = await _get(client, "/v1/history", resolution="change", since=START.isoformat(), **scope)
         told = [(point["coverage"], point["stale"], point["points"]) for point in points["items"]]
+        assert datetime.fromisoformat(points["items"][1]["at"]) == LATER, "when it happened, not when it was noticed"
         assert told == [(100, 0, 4.5), (0, 3, 0), (100, 0, 0)], scope
         assert points["items"][1]["changes"] == []
     log = await _log(database)

@@ -136,7 +136,7 @@ async def test_choices_at_the_same_time_are_all_in_the_audit_trail(client: httpx
     done = [answer.json()["fair_from"] for answer in answers if answer.status_code == 200]
     assert {answer.status_code for answer in answers} <= {200, 409}
     audit = (await _get(client, "/v1/audit"))["items"]
-    assert sorted(entry["after"] for entry in audit) == sorted(f"fair from {fair} %, good from 90 %" for fair in done)
+    assert sorted(entry["after"] for entry in audit) == sorted(f"fair from {fair:g} %, good from 90 %" for fair in done)
     assert (await _get(client, "/v1/zones"))["fair_from"] in done
 
 

@@ -16,7 +16,9 @@ from plumbline_score_api.decisions.decision import Ended
 from plumbline_score_api.history.changing import (
     SYSTEM,
     TENANT,
+    ControlChange,
     DayTally,
+    Kind,
     Part,
     Point,
     Source,
@@ -32,7 +34,7 @@ from plumbline_score_api.history.changing import (
 from plumbline_score_api.history.repository import HistoryRepository, Record
 from plumbline_score_api.history.tallies import day_tally
 from plumbline_score_api.instances.insights import InsightsService
-from plumbline_score_api.pictures.picture import InstancePicture
+from plumbline_score_api.pictures.picture import InstancePicture, Recommendation
 from plumbline_score_api.pictures.service import PictureService
 from plumbline_score_api.problems import ConflictError
 from plumbline_score_api.scores.scoring import counted
@@ -157,13 +159,30 @@ def _next(known: Record, picture: InstancePicture) -> Record | None:
     changes, totals = between(picture.instance, known.states, states, _authors(picture)), totals_of(picture)
     if not changes and known.seq and totals.stale_instances == known.totals.stale_instances:
         return None
-    is_evaluated = picture.version.evaluation != known.evaluation and picture.evaluated_at is not None
-    moment = picture.evaluated_at if is_evaluated else datetime.now(UTC)
-    assert moment is not None
+    moment = _moment(known, picture, changes, datetime.now(UTC))
     brought = day_tally(changes, [], is_first=not known.seq)
     point = _point(known, totals, _not_before(known, moment), brought).model_copy(update={"changes": changes})
-    new = replace(known, product=picture.product, evaluation=picture.version.evaluation, states=states)
+    version = picture.version
+    new = replace(known, product=picture.product, evaluation=version.evaluation, clock=version.clock, states=states)
     return _pointed(new, point)
+
+
+def _moment(known: Record, picture: InstancePicture, changes: list[ControlChange], now: datetime) -> datetime:
+    """When it changed, at the latest now: with a new evaluation, by time, or when the newest decision was made."""
+    version, moments = picture.version, []
+    if not all(change.kind is Kind.STATUS for change in changes) or not changes:
+        if version.evaluation != known.evaluation:
+            moments.append(picture.evaluated_at or now)
+        else:
+            moments.append(version.clock if version.clock is not None and version.clock != known.clock else now)
+    decided = [picture.find(change.control_id) for change in changes if change.kind is Kind.STATUS]
+    moments += [_decided_at(item, now) for item in decided]
+    return min(max(moments), now)
+
+
+def _decided_at(item: Recommendation | None, now: datetime) -> datetime:
+    decision = item.decision if item is not None else None
+    return now if decision is None else decision.ended_at or decision.decided_at
 
 
 def _with_part(known: Record, source: Point, product: Product) -> Record | None:

@@ -38,6 +38,7 @@ class Record:
     day: DayTally = field(default_factory=DayTally)
     product: str | None = None
     evaluation: str | None = None
+    clock: datetime | None = None
     states: dict[str, State] = field(default_factory=dict)
     parts: dict[str, Part] = field(default_factory=dict)
     insights: dict[str, Insights] = field(default_factory=dict)
@@ -184,6 +185,7 @@ def _fields(record: Record) -> Document:
         "day": record.day.model_dump_json(exclude_defaults=True),
         "product": record.product,
         "evaluation": record.evaluation,
+        "clock": record.clock.isoformat() if record.clock else None,
         "states": STATES.dump_json(record.states).decode(),
         "parts": PARTS.dump_json(record.parts, exclude_defaults=True).decode(),
         "insights": CHOICES.dump_json(record.insights).decode(),
@@ -202,6 +204,7 @@ def _record(document: Document) -> Record:
         day=DayTally.model_validate_json(document["day"]),
         product=document["product"],
         evaluation=document["evaluation"],
+        clock=datetime.fromisoformat(document["clock"]) if document["clock"] else None,
         states=STATES.validate_json(document["states"]),
         parts=PARTS.validate_json(document["parts"]),
         insights=CHOICES.validate_json(document["insights"]),

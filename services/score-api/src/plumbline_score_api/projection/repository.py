@@ -197,10 +197,12 @@ class ProjectionRepository:
         found = self._instances.find({"current.next_due": {"$ne": None, "$lte": now}}, {"tenant": 1, "instance": 1})
         return [(document["tenant"], document["instance"]) async for document in found]
 
-    async def turn_clock(self, tenant: str, instance: str, key: str, now: datetime, next_due: datetime | None) -> None:
-        """Set an instance's clock to now, unless another evaluation is current or somebody did. Something follows."""
-        mine = {"_id": f"{tenant}/{instance}", "current.key": key, "current.next_due": {"$ne": None, "$lte": now}}
-        turned = {"current.clock": now, "current.next_due": next_due, "current.is_settled": False}
+    async def turn_clock(
+        self, tenant: str, instance: str, key: str, clock: datetime, next_due: datetime | None
+    ) -> None:
+        """Set an instance's clock, unless another evaluation is current or somebody did. Something follows."""
+        mine = {"_id": f"{tenant}/{instance}", "current.key": key, "current.next_due": {"$ne": None, "$lte": clock}}
+        turned = {"current.clock": clock, "current.next_due": next_due, "current.is_settled": False}
         await self._instances.update_one(mine, {"$set": turned})
 
     async def settled(self, tenant: str, instance: str, key: str, clock: datetime | None) -> None:

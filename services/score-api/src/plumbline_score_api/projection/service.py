@@ -145,13 +145,18 @@ class ProjectionService:
         await self._repository.settled(tenant, instance, current["key"], current.get("clock"))
 
     async def age(self, tenant: str, instance: str, now: datetime) -> None:
-        """Turn an instance's clock to now, if that changes what is seen, and do what follows. Raises ConflictError."""
+        """Turn an instance's clock to the last moment up to now that changes what is seen, and do what follows.
+
+        Raises ConflictError.
+        """
         current = await self._repository.current(tenant, instance)
-        if current is None or current.get("next_due") is None or current["next_due"] > now:
+        if current is None or (due := current.get("next_due")) is None or due > now:
             return
-        controls = await self._repository.controls(tenant, instance, current["key"])
-        due = next_due(list(controls.values()), current["stale_at"], now)
-        await self._repository.turn_clock(tenant, instance, current["key"], now, due)
+        found = await self._repository.controls(tenant, instance, current["key"])
+        controls, stale_at = list(found.values()), current["stale_at"]
+        while (later := next_due(controls, stale_at, due)) is not None and later <= now:
+            due = later
+        await self._repository.turn_clock(tenant, instance, current["key"], due, later)
         await self.follow(tenant, instance)
 
     async def due(self, now: datetime) -> list[tuple[str, str]]:

@@ -28,12 +28,12 @@ class Score(BaseModel):
     current: float = Field(description="Points achieved")
     max: float = Field(description="Points possible")
     percentage: float = Field(description="current / max, 0 to 100")
-    zone: Zone | None = Field(description="What the percentage is called; None when no points are possible")
     coverage: float = Field(description="Share of the possible points that was really measured, 0 to 100")
     planned: float = Field(description="Points as if everything planned were done")
     planned_percentage: float = Field(description="planned / max, 0 to 100")
     achievable: float = Field(description="Points possible without the risks that were accepted")
     achievable_percentage: float = Field(description="achievable / max, 0 to 100")
+    zone: Zone | None = Field(description="What the percentage is called; None when no points are possible")
     evaluated_at: datetime | None = Field(description="The newest evaluation in scope")
     first_evaluated_at: datetime | None = Field(
         description="The evaluation of the instance in scope that was evaluated longest ago"
