@@ -43,11 +43,18 @@ from plumbline_score_api.broker import Requester, Sender, SilentBrokerError
 from plumbline_score_api.changes.repository import ChangeLogRepository
 from plumbline_score_api.comparisons import routes as comparison_routes
 from plumbline_score_api.comparisons.service import ComparisonService
+from plumbline_score_api.controls import routes as control_routes
+from plumbline_score_api.controls.repository import ControlRepository
+from plumbline_score_api.controls.service import CatalogueService, ControlService
 from plumbline_score_api.decisions import routes as decision_routes
 from plumbline_score_api.decisions.repository import DecisionRepository
 from plumbline_score_api.decisions.service import DecisionService
 from plumbline_score_api.events import routes as event_routes
 from plumbline_score_api.events.service import EventService, StreamLimits
+from plumbline_score_api.exports import routes as export_routes
+from plumbline_score_api.exports.repository import ExportRepository
+from plumbline_score_api.exports.service import ExportService
+from plumbline_score_api.exports.slots import Slots
 from plumbline_score_api.graph import errors as graph_errors
 from plumbline_score_api.graph import routes as graph_routes
 from plumbline_score_api.graph.days import DayService
@@ -58,8 +65,9 @@ from plumbline_score_api.history.recording import PartitionOf, Recorder
 from plumbline_score_api.history.repository import HistoryRepository
 from plumbline_score_api.history.service import HistoryService
 from plumbline_score_api.instances import routes as instance_routes
+from plumbline_score_api.instances.disconnecting import ClosingService, DisconnectingService
 from plumbline_score_api.instances.insights import InsightsService
-from plumbline_score_api.instances.repository import InsightsRepository, InstanceRepository
+from plumbline_score_api.instances.repository import DisconnectionRepository, InsightsRepository, InstanceRepository
 from plumbline_score_api.instances.service import Ask, InstanceService
 from plumbline_score_api.keys import routes as key_routes
 from plumbline_score_api.keys.repository import KeyRepository
@@ -89,7 +97,7 @@ from plumbline_score_api.recommendations.service import RecommendationService
 from plumbline_score_api.scores import routes as score_routes
 from plumbline_score_api.scores.service import ScoreService
 from plumbline_score_api.services import Services
-from plumbline_score_api.settings import Settings
+from plumbline_score_api.settings import EXPORTS_AT_ONCE, Settings
 from plumbline_score_api.tokens import issuers
 from plumbline_score_api.tokens import service as tokens
 from plumbline_score_api.tokens.issuers import Issuer, IssuersError
@@ -233,6 +241,7 @@ async def prepare(database: Database) -> None:
     await DecisionRepository(database).prepare()
     await InsightsRepository(database).prepare()
     await ZoneRepository(database).prepare()
+    await DisconnectionRepository(database).prepare()
     await AuditRepository(database).prepare()
     await ChangeLogRepository(database).prepare()
     await KeyRepository(database).prepare()
@@ -411,8 +420,11 @@ def build_upkeep(
     history, changes = HistoryRepository(database), ChangeLogRepository(database)
     recorder, zones = Recorder(history, pictures, insights, changes, partition_of), ZoneRepository(database)
     written = projection or ProjectionRepository(database)
+    leaving = DisconnectionRepository(database)
+    closing = ClosingService(leaving, insights, audit, recorder, decisions, written.erase)
     return Upkeep(
-        projection=ProjectionService(written, insights, decisions, recorder, stale_after),
+        projection=ProjectionService(written, insights, decisions, recorder, closing, stale_after),
+        closing=closing,
         decisions=decisions,
         insights=insights,
         zones=ZoneService(zones, audit),
@@ -521,6 +533,7 @@ async def _serve(settings: Settings, kafka: KafkaSettings) -> None:
                         keep_deliveries=timedelta(days=settings.webhook_log_days),
                         streams=_stream_limits(settings),
                         names=GraphNames(settings.azure_tenants, settings.public_url),
+                        exports_at_once=settings.exports_at_once,
                     )
                     app = create_app(services, is_ready, bearers, _limits(settings), access_log=settings.access_log)
                     server = http_server(app, settings, services.events)
@@ -668,8 +681,11 @@ def create_app(
         webhook_routes,
         event_routes,
         graph_routes,
+        export_routes,
+        control_routes,
     ):
         app.include_router(routes.router)
+    app.include_router(export_routes.documents)
     app.webhooks.include_router(webhook_routes.messages)
     _add_plain_routes(app, is_ready)
     document.install(app)
@@ -699,24 +715,29 @@ def build_services(
     keep_deliveries: timedelta = KEEP,
     streams: StreamLimits | None = None,
     names: GraphNames | None = None,
+    exports_at_once: int = EXPORTS_AT_ONCE,
 ) -> Services:
     """Everything that the routes work with."""
     instances, audit, store = InstanceRepository(database), AuditRepository(database), DecisionRepository(database)
     insights, history = InsightsService(InsightsRepository(database), audit), HistoryRepository(database)
     pictures, zones = PictureService(PictureRepository(database), store), ZoneService(ZoneRepository(database), audit)
-    scores, decisions = ScoreService(pictures, insights, zones), DecisionService(store, pictures, audit)
-    past = HistoryService(history, instances, scores, zones)
+    catalogue = CatalogueService(ControlRepository(database))
+    scores = ScoreService(pictures, insights, zones, catalogue)
+    decisions, past = DecisionService(store, pictures, audit), HistoryService(history, instances, scores, zones)
+    findings, trail = RecommendationRepository(database), AuditService(audit)
     return Services(
         keys=KeyService(KeyRepository(database), audit, uses),
         pictures=pictures,
         scores=scores,
+        controls=ControlService(catalogue, pictures),
         instances=InstanceService(instances, insights, pictures, zones, ask),
-        recommendations=RecommendationService(RecommendationRepository(database), pictures, history),
+        disconnecting=DisconnectingService(DisconnectionRepository(database), insights, audit),
+        recommendations=RecommendationService(findings, pictures, history),
         decisions=decisions,
         history=past,
         comparisons=ComparisonService(scores, past),
         zones=zones,
-        audit=AuditService(audit),
+        audit=trail,
         webhooks=WebhookService(
             WebhookRepository(database),
             DeliveryRepository(database),
@@ -729,6 +750,7 @@ def build_services(
         graph=GraphService(
             scores, decisions, DayService(past, history, PastRepository(database)), names or GraphNames()
         ),
+        exports=ExportService(ExportRepository(database), findings, pictures, past, trail, Slots(exports_at_once)),
     )
 
 

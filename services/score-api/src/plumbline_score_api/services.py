@@ -4,10 +4,13 @@ from dataclasses import dataclass
 
 from plumbline_score_api.audit.service import AuditService
 from plumbline_score_api.comparisons.service import ComparisonService
+from plumbline_score_api.controls.service import ControlService
 from plumbline_score_api.decisions.service import DecisionService
 from plumbline_score_api.events.service import EventService
+from plumbline_score_api.exports.service import ExportService
 from plumbline_score_api.graph.service import GraphService
 from plumbline_score_api.history.service import HistoryService
+from plumbline_score_api.instances.disconnecting import DisconnectingService
 from plumbline_score_api.instances.service import InstanceService
 from plumbline_score_api.keys.service import KeyService
 from plumbline_score_api.pictures.service import PictureService
@@ -24,7 +27,9 @@ class Services:
     keys: KeyService
     pictures: PictureService
     scores: ScoreService
+    controls: ControlService
     instances: InstanceService
+    disconnecting: DisconnectingService
     recommendations: RecommendationService
     decisions: DecisionService
     history: HistoryService
@@ -34,3 +39,4 @@ class Services:
     webhooks: WebhookService
     events: EventService
     graph: GraphService
+    exports: ExportService

@@ -8,6 +8,8 @@ from plumbline_contracts.events import Identifier
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+EXPORTS_AT_ONCE = 8
+
 
 class Settings(BaseSettings):
     """`PLUMBLINE_SCORE_API_…`; what all services share stands under `PLUMBLINE_…`. The database URL is a secret.
@@ -18,8 +20,9 @@ class Settings(BaseSettings):
     `daily_history_days` a point per day; 0 is for ever. An instance of which nothing newer came for
     `stale_after_hours` is stale; give more where a full collection is rarer than that. `webhook_…` bounds what is sent
     to webhooks at once and for how long an answer is waited for; `webhooks_allow_…` is for receivers in the own
-    network, and for tests. Streams of events do not count as `requests_at_once`. `public_url` is where callers reach
-    the API, without a path of ours; `azure_tenants` is tenant to the GUID that Graph clients know it by, as JSON.
+    network, and for tests. Streams of events do not count as `requests_at_once`; of `exports_at_once` one tenant has at
+    most a half. `public_url` is where callers reach the API, without a path of ours; `azure_tenants` is tenant to the
+    GUID that Graph clients know it by, as JSON.
     """
 
     model_config = SettingsConfigDict(env_prefix="PLUMBLINE_SCORE_API_", frozen=True, extra="ignore")
@@ -37,6 +40,7 @@ class Settings(BaseSettings):
     requests_at_once: int = Field(default=200, ge=1)
     streams_at_once: int = Field(default=500, ge=1)
     streams_per_tenant: int = Field(default=50, ge=1)
+    exports_at_once: int = Field(default=EXPORTS_AT_ONCE, ge=1)
     history_days: int = Field(default=730, ge=0)
     daily_history_days: int = Field(default=0, ge=0)
     stale_after_hours: float = Field(default=24, gt=0, le=24 * 365)

@@ -40,6 +40,7 @@ class Action(StrEnum):
     INSIGHTS_SET = "insights_set"
     ZONES_SET = "zones_set"
     ZONES_CLEARED = "zones_cleared"
+    INSTANCE_DISCONNECTED = "instance_disconnected"
     KEY_CREATED = "key_created"
     KEY_REVOKED = "key_revoked"
     WEBHOOK_CREATED = "webhook_created"
@@ -67,7 +68,7 @@ class AuditEntry(BaseModel):
     detail: str | None = Field(default=None, description="Assignee, reason and expiry; or why the system did it")
 
 
-class AuditQuery(BaseModel):
+class AuditFilters(BaseModel):
     """Filters; several values of one filter are alternatives."""
 
     model_config = ConfigDict(extra="forbid")
@@ -78,6 +79,11 @@ class AuditQuery(BaseModel):
     who: list[str] = Field(default_factory=list, max_length=50)
     since: Moment | None = Field(default=None, description="From this moment on")
     until: Moment | None = Field(default=None, description="Before this moment")
+
+
+class AuditQuery(AuditFilters):
+    """Filters and page."""
+
     limit: int = Field(default=50, ge=1, le=500)
     cursor: str | None = Field(
         default=None, min_length=1, max_length=500, description="`next_cursor` of the page before"

@@ -85,6 +85,14 @@ class DecisionRepository:
             return False
         return bool(done.matched_count or done.upserted_id)
 
+    async def drop(self, tenant: str, book: Book) -> bool:
+        """Delete the decisions of an instance, and what they know of, if nobody wrote since; whether it was done."""
+        mine = {"_id": _identity(tenant, book.instance), "tenant": tenant}
+        if book.revision and not (await self._decisions.delete_one({**mine, "revision": book.revision})).deleted_count:
+            return False
+        await self._known.delete_many({"tenant": tenant, "instance": book.instance})
+        return True
+
     async def told(self, tenant: str, book: Book) -> None:
         """Empty the outbox, whose entries are in the audit trail, unless more came meanwhile."""
         mine = {"_id": _identity(tenant, book.instance), "tenant": tenant, "revision": book.revision}

@@ -333,6 +333,15 @@ class DecisionService:
                 return
         raise ConflictError("The decisions are being changed by others; try again.")
 
+    async def drop(self, tenant: str, instance: str) -> None:
+        """Delete the decisions of an instance; the audit trail tells of them still. Raises ConflictError."""
+        for _ in range(ATTEMPTS):
+            book = await self._repository.book(tenant, instance)
+            await self._audit.add(tenant, book.outbox)
+            if await self._repository.drop(tenant, book):
+                return
+        raise ConflictError(f"The decisions of {instance} are being changed by others; try again.")
+
     async def tell(self, tenant: str, instance: str | None) -> None:
         """Bring the audit entries that wait with the decisions to the audit trail."""
         book = await self._repository.book(tenant, instance)

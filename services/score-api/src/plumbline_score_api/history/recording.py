@@ -75,6 +75,20 @@ class Recorder:
                 return
         raise ConflictError(f"The history of {instance} is being written by others.")
 
+    async def record_gone(self, tenant: str, instance: str) -> None:
+        """Record that an instance has no controls any more. Doing it again changes nothing. Raises ConflictError."""
+        for _ in range(ATTEMPTS):
+            known = await self._settled(tenant, instance_scope(instance))
+            if known is None:
+                continue
+            if not known.states:
+                return
+            new = _gone(known, instance)
+            if await self._repository.replace(tenant, known, new):
+                await self._settled(tenant, new.scope)
+                return
+        raise ConflictError(f"The history of {instance} is being written by others.")
+
     async def record_all(self, tenant: str) -> None:
         """Record every instance of a tenant. Raises ConflictError."""
         for instance in (await self._pictures.tenant(tenant)).instances:
@@ -183,6 +197,15 @@ def _moment(known: Record, picture: InstancePicture, changes: list[ControlChange
 def _decided_at(item: Recommendation | None, now: datetime) -> datetime:
     decision = item.decision if item is not None else None
     return now if decision is None else decision.ended_at or decision.decided_at
+
+
+def _gone(known: Record, instance: str) -> Record:
+    """The record of an instance with a point at which all of its controls end."""
+    changes = between(instance, known.states, {}, {})
+    brought = day_tally(changes, [], is_first=False)
+    point = _point(known, Totals(), _not_before(known, datetime.now(UTC)), brought)
+    point = point.model_copy(update={"changes": changes})
+    return _pointed(replace(known, evaluation=None, states={}), point)
 
 
 def _with_part(known: Record, source: Point, product: Product) -> Record | None:

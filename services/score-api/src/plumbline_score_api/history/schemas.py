@@ -30,21 +30,30 @@ class ScopeOfHistory(BaseModel):
     framework: Identifier | None = Field(default=None, description="Such as `nist_800_53_r5`; not with `category`")
 
 
-class RangeQuery(ScopeOfHistory):
+class Range(ScopeOfHistory):
     """Scope and range."""
 
     since: Moment | None = Field(default=None, description="Default: 90 days before `until`")
     until: Moment | None = Field(default=None, description="Default: now")
+
+
+class RangeQuery(Range):
+    """Scope, range and page."""
+
     limit: int = Field(default=400, ge=1, le=1000)
     cursor: str | None = Field(
         default=None, min_length=1, max_length=500, description="`next_cursor` of the page before"
     )
 
 
-class HistoryQuery(RangeQuery):
+class HistoryRange(Range):
     """Scope, range and resolution."""
 
     resolution: Resolution = Resolution.DAY
+
+
+class HistoryQuery(RangeQuery, HistoryRange):
+    """Scope, range, resolution and page."""
 
 
 class CompareQuery(ScopeOfHistory):

@@ -152,7 +152,7 @@ class HistoryService:
             raise InvalidError("Give either `product` or `instance`.")
         if query.category is not None and query.framework is not None:
             raise InvalidError("Give either `category` or `framework`.")
-        known = await self._instances.names(tenant)
+        known = await self._instances.ever(tenant)
         if query.instance is not None and query.instance not in known:
             raise NotFoundError(f"No instance {query.instance} is connected.")
         if query.product is not None and query.product not in known.values():

@@ -7,6 +7,7 @@ from plumbline_contracts.events import Insights, Product
 
 from plumbline_score_api.audit.repository import AuditRepository
 from plumbline_score_api.audit.schemas import Action, AuditEntry, Author
+from plumbline_score_api.instances.disconnection import Disconnection
 from plumbline_score_api.instances.repository import Document, InsightsRepository, choices_of
 from plumbline_score_api.problems import ConflictError, InvalidError
 
@@ -34,6 +35,7 @@ def registered(entries: list[Document], instance: str, stated: Insights | None) 
     What a person chose stands. Of the rest the one that the file calls `main` is it, else the first that it is silent
     about; the others are what the file says, else off. So the order in which instances come does not matter.
     """
+    entries = [entry for entry in entries if entry["instance"] != instance or not entry.get("is_gone")]
     known = any(entry["instance"] == instance for entry in entries)
     new = {"instance": instance, "insights": Insights.OFF.value, "by_person": False}
     said = {"stated": stated.value if stated else None}
@@ -41,12 +43,34 @@ def registered(entries: list[Document], instance: str, stated: Insights | None) 
         entry | said if entry["instance"] == instance else entry for entry in (entries if known else [*entries, new])
     ]
     main = _main(listed)
-    return [entry if entry["by_person"] else entry | {"insights": _by_file(entry, main)} for entry in listed]
+    return [
+        entry if entry["by_person"] or entry.get("is_gone") else entry | {"insights": _by_file(entry, main)}
+        for entry in listed
+    ]
+
+
+def left(entries: list[Document], instance: str, who: Author, note: str) -> list[Document]:
+    """The choices after an instance was disconnected. It stays among them as `is_gone`, and off. Pure.
+
+    If it was main another one is: as the file says, else one that counts, else the first.
+    """
+    if not any(entry["instance"] == instance for entry in entries):
+        return entries
+    gone = {"instance": instance, "stated": None, "insights": Insights.OFF.value, "by_person": False, "is_gone": True}
+    others = [entry for entry in entries if entry["instance"] != instance]
+    there = sorted(
+        (entry for entry in others if not entry.get("is_gone")), key=lambda entry: entry["insights"] != Insights.ON
+    )
+    if there and Insights.MAIN not in choices_of(there).values():
+        heir = _main(there) or there[0]["instance"]
+        turned = {"insights": Insights.MAIN.value, "by": who.name, "note": f"{instance} was disconnected."}
+        others = [entry | turned if entry["instance"] == heir else entry for entry in others]
+    return [*others, gone | {"by": who.name, "note": note}]
 
 
 def _main(entries: list[Document]) -> str | None:
     """The instance that is to be main; the present one when several could be."""
-    by_file = [entry for entry in entries if not entry["by_person"]]
+    by_file = [entry for entry in entries if not entry["by_person"] and not entry.get("is_gone")]
     for entry in entries:
         if entry["by_person"] and entry["insights"] == Insights.MAIN:
             return str(entry["instance"])
@@ -90,7 +114,8 @@ class InsightsService:
 
     async def introduce(self, tenant: str, product: Product, instance: str) -> None:
         """An instance was seen, but not what the connections file says of it. Raises ConflictError on a race."""
-        if instance not in await self.read(tenant, product):
+        entries = (await self._repository.read(tenant, product))[1]
+        if not any(entry["instance"] == instance and not entry.get("is_gone") for entry in entries):
             await self.register(tenant, product, instance, None)
 
     async def register(self, tenant: str, product: Product, instance: str, stated: Insights | None) -> None:
@@ -115,6 +140,23 @@ class InsightsService:
             if not news and _is_by_person(entries, instance):
                 return
             if await self._repository.replace(tenant, product, revision, wanted, news):
+                await self.tell(tenant, product)
+                return
+        raise ConflictError("The insights are being changed by others; try again.")
+
+    async def leave(self, tenant: str, disconnection: Disconnection) -> None:
+        """An instance was disconnected. Doing it again changes nothing. Raises ConflictError on a race."""
+        product, instance, who = disconnection.product, disconnection.instance, disconnection.author
+        note = f"Disconnected. {disconnection.note or ''}".rstrip()
+        for _ in range(ATTEMPTS):
+            revision, entries = await self._repository.read(tenant, product)
+            if any(entry["instance"] == instance and entry.get("is_gone") for entry in entries):
+                return
+            wanted = left(entries, instance, who, note)
+            before = {name: choice for name, choice in choices_of(entries).items() if name != instance}
+            after = {name: choice for name, choice in choices_of(wanted).items() if name != instance}
+            news = _news(before, after, who, f"{instance} was disconnected.")
+            if wanted == entries or await self._repository.replace(tenant, product, revision, wanted, news):
                 await self.tell(tenant, product)
                 return
         raise ConflictError("The insights are being changed by others; try again.")

@@ -10,7 +10,9 @@ from pydantic import ValidationError
 from plumbline_score_api import json_bodies
 from plumbline_score_api.access import InstanceManager, NoQuery, Reader, RestrictableReader
 from plumbline_score_api.audit.schemas import Author
+from plumbline_score_api.instances.disconnecting import DisconnectingService
 from plumbline_score_api.instances.schemas import (
+    DisconnectQuery,
     InsightsBody,
     InstanceDetail,
     InstanceList,
@@ -41,6 +43,18 @@ async def list_instances(request: Request, who: RestrictableReader, _: Empty) ->
 async def get_instance(request: Request, who: Reader, instance: InstanceId, _: Empty) -> InstanceDetail:
     """One instance: score, health, datasets and what is missing."""
     return await _instances(request).detail(who.tenant, instance)
+
+
+@router.delete("/{instance}", operation_id="disconnectInstance", status_code=204)
+async def disconnect_instance(
+    request: Request, who: InstanceManager, instance: InstanceId, query: Annotated[DisconnectQuery, Query()]
+) -> None:
+    """Disconnect an instance: its recommendations, decisions and points go, history and audit trail stay.
+
+    A collection that begins later connects it again, so take it out of the connections file first.
+    """
+    disconnecting: DisconnectingService = request.app.state.services.disconnecting
+    await disconnecting.disconnect(who.tenant, instance, Author.of(who), query.note)
 
 
 async def nothing(request: Request) -> ScanBody:

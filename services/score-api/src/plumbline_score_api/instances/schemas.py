@@ -58,6 +58,14 @@ class ScanAccepted(BaseModel):
     trace_id: str | None = Field(description="The trace that the collection and its evaluation will have")
 
 
+class DisconnectQuery(BaseModel):
+    """Why the instance is disconnected."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    note: Text | None = Field(default=None, description="It stands in the audit trail and in the history")
+
+
 class InsightsBody(BaseModel):
     """Whether the instance counts."""
 

@@ -190,6 +190,10 @@ class InstancePicture:
         """A recommendation by control id, else by alias."""
         return self._by_id.get(control) or self._by_alias.get(control)
 
+    def of_control(self, control_id: str) -> Recommendation | None:
+        """A recommendation by control id alone."""
+        return self._by_id.get(control_id)
+
     @cached_property
     def _by_id(self) -> dict[str, Recommendation]:
         return {item.control.control_id: item for item in self.items}

@@ -15,6 +15,7 @@ _POINTER = {
     "instance": 1, "product": 1, "current.key": 1, "current.evaluated_at": 1, "current.reopened": 1,
     "current.stale_at": 1, "current.clock": 1,
 }  # fmt: skip
+_CONNECTED = {"is_disconnected": {"$ne": True}}
 AT_ONCE = 100
 
 
@@ -43,12 +44,13 @@ class PictureRepository:
 
     async def pointers(self, tenant: str) -> list[Pointer]:
         """Of every instance of the tenant, by name."""
-        found = self._instances.find({"tenant": tenant}, _POINTER).sort("_id", 1)
+        found = self._instances.find({"tenant": tenant, **_CONNECTED}, _POINTER).sort("_id", 1)
         return [_pointer(document) async for document in found]
 
     async def pointer(self, tenant: str, instance: str) -> Pointer | None:
         """Of one instance."""
-        document = await self._instances.find_one({"_id": f"{tenant}/{instance}", "tenant": tenant}, _POINTER)
+        mine = {"_id": f"{tenant}/{instance}", "tenant": tenant, **_CONNECTED}
+        document = await self._instances.find_one(mine, _POINTER)
         return _pointer(document) if document else None
 
     async def controls(self, tenant: str, evaluations: Iterable[tuple[str, str]]) -> dict[str, list[Control]]:

@@ -6,7 +6,9 @@ from datetime import datetime
 from typing import Any, Self
 
 from plumbline_contracts.envelope import BadRecordError
-from plumbline_contracts.events import ControlResults, Product
+from plumbline_contracts.events import ControlResults, InstanceStatus, Product
+
+from plumbline_score_api.instances.disconnection import connects
 
 LARGEST_NUMBER = 2**31
 
@@ -47,6 +49,30 @@ class Evaluation:
         return self.precedence > _precedence(current["started_at"], current["generation"], current["evaluation_id"])
 
 
+@dataclass(frozen=True)
+class Standing:
+    """How an instance stands: the pointer to what readers see, and when it was last disconnected."""
+
+    current: Mapping[str, Any] | None = None
+    disconnected_at: datetime | None = None
+    is_disconnected: bool = False
+    is_closing: bool = False
+    """Whether something must still follow the disconnection."""
+
+    def takes(self, evaluation: Evaluation) -> bool:
+        """Whether readers may be switched to an evaluation: it is newer, and began after any disconnection."""
+        at = self.disconnected_at
+        is_late = at is not None and evaluation.precedence <= last_precedence(at)
+        return not is_late and evaluation.replaces(self.current)
+
+    def takes_status(self, status: InstanceStatus) -> bool:
+        """Whether a status is of the instance as it is connected now."""
+        if self.disconnected_at is None:
+            return True
+        is_later = status.updated_at > self.disconnected_at
+        return is_later and (not self.is_disconnected or connects(status, self.disconnected_at))
+
+
 def refuse_wrong_numbers(part: ControlResults) -> None:
     """Raise BadRecordError when a part's numbers contradict each other or cannot be kept."""
     if part.part_count is not None and part.part != part.part_count - 1:
@@ -59,6 +85,11 @@ def refuse_large(number: int, what: str) -> None:
     """Raise BadRecordError for a number that the database cannot keep."""
     if number >= LARGEST_NUMBER:
         raise BadRecordError(f"{what} is too large a number")
+
+
+def last_precedence(moment: datetime) -> str:
+    """Not less than the precedence of any evaluation whose snapshot began up to a moment."""
+    return f"{moment.isoformat(timespec='milliseconds')}/~"
 
 
 def _precedence(started_at: datetime, generation: int, evaluation_id: str) -> str:

@@ -7,7 +7,7 @@ evaluation carries its precedence, so that tidying up never touches a newer one 
 
 import contextlib
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -27,7 +27,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from plumbline_score_api.changes.changes import Change
 from plumbline_score_api.pictures.control import CONTROLS, Control
-from plumbline_score_api.projection.evaluations import Evaluation
+from plumbline_score_api.projection.evaluations import Evaluation, Standing, last_precedence
 from plumbline_score_api.projection.findings import Finding
 from plumbline_score_api.recommendations.repository import field_of
 
@@ -35,6 +35,7 @@ EXPOSED_PER_DOCUMENT = 500
 RESULTS_PER_DOCUMENT = 100
 WRITES_AT_ONCE = 100
 DUPLICATE_KEY = 11000
+_STANDING = {"current": 1, "disconnected_at": 1, "is_disconnected": 1, "is_closing": 1}
 Collection: TypeAlias = "AsyncIOMotorCollection[dict[str, Any]]"
 _ENTITIES = TypeAdapter(list[ExposedEntity])
 
@@ -105,10 +106,19 @@ class ProjectionRepository:
         found = self._parts.find({"waiting": True}, {"body": 0}).sort("precedence", 1)
         return [(d["tenant"], _evaluation(d), d["missing"]) async for d in found]
 
-    async def current(self, tenant: str, instance: str) -> dict[str, Any] | None:
+    async def current(self, tenant: str, instance: str) -> Mapping[str, Any] | None:
         """The pointer to the evaluation that readers see."""
-        document = await self._instances.find_one({"_id": f"{tenant}/{instance}"}, {"current": 1})
-        return document.get("current") if document else None
+        return (await self.standing(tenant, instance)).current
+
+    async def standing(self, tenant: str, instance: str) -> Standing:
+        """How an instance stands; one that is unknown too."""
+        found = await self._instances.find_one({"_id": f"{tenant}/{instance}"}, _STANDING) or {}
+        return Standing(
+            current=found.get("current"),
+            disconnected_at=found.get("disconnected_at"),
+            is_disconnected=found.get("is_disconnected", False),
+            is_closing=found.get("is_closing", False),
+        )
 
     async def controls(self, tenant: str, instance: str, key: str) -> dict[str, Control]:
         """The findings of an evaluation without their evidence, by control id."""
@@ -160,13 +170,16 @@ class ProjectionRepository:
             await _replace(self._exposed, [{**document, **_belongs(tenant, evaluation), "_id": identity}])
 
     async def switch(self, tenant: str, evaluation: Evaluation, former: str | None, current: dict[str, Any]) -> bool:
-        """Make an evaluation current if `former` still is; whether it was done. This is what readers see, at once."""
+        """Make an evaluation current if `former` still is; whether it was done. This is what readers see, at once.
+
+        It is not done for a snapshot that began before the instance was disconnected.
+        """
         identity = f"{tenant}/{evaluation.instance}"
         named = {"tenant": tenant, "instance": evaluation.instance, "product": evaluation.product}
         try:
             done = await self._instances.update_one(
-                {"_id": identity, "current.key": former},
-                {"$set": {"current": current, **named}},
+                {"_id": identity, "current.key": former, **_disconnected_before(current["started_at"])},
+                {"$set": {"current": current, "is_disconnected": False, **named}},
                 upsert=former is None,
             )
         except DuplicateKeyError:
@@ -180,6 +193,12 @@ class ProjectionRepository:
         await self._findings.delete_many({**done, "evaluation": {"$nin": keep}})
         await self._exposed.delete_many({**done, "evaluation": {"$nin": keep}})
         await self._pictures.delete_many({**done, "evaluation": {"$nin": keep}})
+
+    async def erase(self, tenant: str, instance: str, until: datetime) -> None:
+        """Delete all parts, findings and pictures of snapshots that began up to a moment."""
+        gone = {"tenant": tenant, "instance": instance, "precedence": {"$lte": last_precedence(until)}}
+        for collection in (self._parts, self._findings, self._exposed, self._pictures):
+            await collection.delete_many(gone)
 
     async def keep_setting_changes(self, tenant: str, instance: str, entries: Iterable[AuditEntry]) -> None:
         """Keep what the product's audit trail says; keeping an entry again changes nothing."""
@@ -223,8 +242,13 @@ class ProjectionRepository:
         known = InstanceStatus.model_validate_json(body, extra="ignore") if body else None
         return known, [Change.model_validate_json(text) for text in document.get("untold", [])]
 
-    async def write_status(self, tenant: str, status: InstanceStatus, untold: list[Change]) -> None:
-        """Keep a status, with what is to be told, unless a newer one is there."""
+    async def write_status(
+        self, tenant: str, status: InstanceStatus, untold: list[Change], disconnected_at: datetime | None = None
+    ) -> None:
+        """Keep a status, with what is to be told.
+
+        Unless a newer one is there, or the instance was disconnected after `disconnected_at`.
+        """
         document = {
             "tenant": tenant,
             "instance": status.instance,
@@ -232,8 +256,13 @@ class ProjectionRepository:
             "status": status.model_dump_json(exclude_none=True),
             "status_at": status.updated_at,
             "untold": [change.model_dump_json() for change in untold],
+            "is_disconnected": False,
         }
-        not_newer = {"_id": f"{tenant}/{status.instance}", "status_at": {"$not": {"$gt": status.updated_at}}}
+        not_newer = {
+            "_id": f"{tenant}/{status.instance}",
+            "status_at": {"$not": {"$gt": status.updated_at}},
+            "disconnected_at": disconnected_at,
+        }
         with contextlib.suppress(DuplicateKeyError):
             await self._instances.update_one(not_newer, {"$set": document}, upsert=True)
 
@@ -274,6 +303,10 @@ async def _unless_newer(collection: Collection, changes: list[UpdateOne]) -> Non
     except BulkWriteError as error:
         if any(write["code"] != DUPLICATE_KEY for write in error.details["writeErrors"]):
             raise
+
+
+def _disconnected_before(started_at: datetime) -> dict[str, Any]:
+    return {"disconnected_at": {"$not": {"$gte": started_at}}}
 
 
 def _evaluation(staged: dict[str, Any]) -> Evaluation:

@@ -1,7 +1,7 @@
 """Projects events: stages parts, and when an evaluation is whole, switches the readers over to it."""
 
 from collections import Counter as Tally
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,10 +20,11 @@ from prometheus_client import Counter, Gauge
 from plumbline_score_api.changes.changes import changes_of_status
 from plumbline_score_api.decisions.service import DecisionService, Reopening
 from plumbline_score_api.history.recording import Recorder
+from plumbline_score_api.instances.disconnecting import ClosingService
 from plumbline_score_api.instances.insights import InsightsService
 from plumbline_score_api.pictures.aging import next_due
 from plumbline_score_api.pictures.control import Control
-from plumbline_score_api.projection.evaluations import Evaluation, refuse_wrong_numbers
+from plumbline_score_api.projection.evaluations import Evaluation, Standing, refuse_wrong_numbers
 from plumbline_score_api.projection.findings import Finding, could_not_be_read, settle
 from plumbline_score_api.projection.repository import EXPOSED_PER_DOCUMENT, ProjectionRepository
 
@@ -68,9 +69,10 @@ class ProjectionService:
         insights: InsightsService,
         decisions: DecisionService,
         recorder: Recorder,
+        closing: ClosingService,
         stale_after: timedelta = STALE_AFTER,
     ) -> None:
-        self._repository, self._insights = repository, insights
+        self._repository, self._insights, self._closing = repository, insights, closing
         self._decisions, self._recorder, self._stale_after = decisions, recorder, stale_after
         self._defined: set[str] = set()
 
@@ -87,11 +89,14 @@ class ProjectionService:
         """
         envelope.refuse_future(status.updated_at, now=datetime.now(UTC), what="the status")
         tenant, instance = status.tenant, status.instance
+        standing = await self._standing(tenant, instance)
+        if not standing.takes_status(status):
+            return
         known, waiting = await self._repository.status(tenant, instance)
         if known is None or known.updated_at <= status.updated_at:
             waiting = [*waiting, *changes_of_status(known, status)]
             await self._insights.register(tenant, status.product, instance, status.insights)
-            await self._repository.write_status(tenant, status, waiting)
+            await self._repository.write_status(tenant, status, waiting, standing.disconnected_at)
         if waiting:
             await self._recorder.tell(tenant, instance, waiting)
             await self._repository.status_told(tenant, status)
@@ -104,7 +109,7 @@ class ProjectionService:
         refuse_wrong_numbers(part)
         envelope.refuse_future(part.snapshot_started_at, now=datetime.now(UTC), what="the snapshot's start")
         tenant, evaluation = part.tenant, Evaluation.of(part, tracing.trace_id())
-        if not evaluation.replaces(await self._repository.current(tenant, part.instance)):
+        if not (await self._standing(tenant, part.instance)).takes(evaluation):
             IGNORED.inc(part.part_count is not None)
             await self._repository.unstage(tenant, evaluation)
             return
@@ -177,9 +182,9 @@ class ProjectionService:
         Which decisions the evaluation reopens stands in the pointer: readers see both at once.
         """
         await self.follow(tenant, evaluation.instance)
-        former = await self._repository.current(tenant, evaluation.instance)
-        gathered = await self._gather(tenant, evaluation)
-        if gathered is None or not evaluation.replaces(former):
+        standing = await self._standing(tenant, evaluation.instance)
+        gathered, former = await self._gather(tenant, evaluation), standing.current
+        if gathered is None or not standing.takes(evaluation):
             await self._repository.unstage(tenant, evaluation)
             return
         last, results = gathered
@@ -197,6 +202,13 @@ class ProjectionService:
         await self._repository.forget(tenant, evaluation, [evaluation.key, *([former["key"]] if former else [])])
         _tell(tenant, last, findings)
         await self.follow(tenant, evaluation.instance)
+
+    async def _standing(self, tenant: str, instance: str) -> Standing:
+        """How an instance stands. What must follow a disconnection is done first: nothing new comes before it."""
+        standing = await self._repository.standing(tenant, instance)
+        if standing.is_closing:
+            await self._closing.finish(tenant, instance)
+        return standing
 
     async def _gather(self, tenant: str, evaluation: Evaluation) -> tuple[ControlResults, list[ControlResult]] | None:
         """The last part and the results of all; the exposed entities go to their documents on the way.
@@ -231,7 +243,7 @@ class ProjectionService:
         evaluation: Evaluation,
         last: ControlResults,
         results: list[ControlResult],
-        former: dict[str, Any] | None,
+        former: Mapping[str, Any] | None,
     ) -> list[Finding]:
         """The findings; one that stands in for an unread one keeps its exposed entities."""
         if former is None:

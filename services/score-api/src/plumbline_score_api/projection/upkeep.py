@@ -17,6 +17,7 @@ from plumbline_score_api.decisions.repository import DecisionRepository
 from plumbline_score_api.decisions.service import DecisionService
 from plumbline_score_api.history.recording import Recorder
 from plumbline_score_api.history.repository import HistoryRepository
+from plumbline_score_api.instances.disconnecting import ClosingService
 from plumbline_score_api.instances.insights import InsightsService
 from plumbline_score_api.instances.repository import InsightsRepository
 from plumbline_score_api.problems import ConflictError, UnavailableError
@@ -56,6 +57,7 @@ class Upkeep:
     zone_store: ZoneRepository
     history: HistoryRepository
     changes: ChangeLogRepository
+    closing: ClosingService
     retention: Retention
 
     async def round(self, owns: Owns, now: datetime) -> None:
@@ -70,6 +72,8 @@ class Upkeep:
 
     async def _due(self, now: datetime) -> AsyncIterator[tuple[str, str, Work]]:
         """What it is, the key that decides who does it, and the work."""
+        for tenant, instance in await self.closing.pending():
+            yield "disconnection", f"{tenant}/{instance}", partial(self.closing.finish, tenant, instance)
         for tenant, instance in await self.projection.unsettled():
             yield "switch", f"{tenant}/{instance}", partial(self.projection.follow, tenant, instance)
         for tenant, instance in await self.projection.due(now):

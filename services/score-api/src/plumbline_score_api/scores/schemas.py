@@ -7,6 +7,7 @@ from plumbline_contracts.events import Insights, Product
 from pydantic import BaseModel, ConfigDict, Field
 
 from plumbline_score_api.pictures.picture import Summary
+from plumbline_score_api.scores.requirements import RequirementState
 from plumbline_score_api.zones.zone import Zone, ZoneLimits
 
 
@@ -100,9 +101,11 @@ class FrameworkScore(Score):
 
 
 class RequirementScore(Score):
-    """The score of the controls that are mapped to one id of a framework."""
+    """One id of a framework: how it stands, and the score of the controls that are mapped to it."""
 
     requirement: str
+    state: RequirementState
+    controls: list[str] = Field(description="The controls of the catalogue that are mapped to it")
 
 
 class ProductScore(Score):
@@ -154,4 +157,5 @@ class FrameworkList(BaseModel):
 class FrameworkDetail(FrameworkScore):
     """A framework with its ids. A control that is mapped to several ids counts in each, and once in the framework."""
 
+    states: dict[str, int] = Field(description="State to number of requirements")
     requirements: list[RequirementScore]

@@ -1,5 +1,6 @@
 """Scores of every scope, from the tenant's picture."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,6 +8,7 @@ from typing import TypeAlias
 
 from plumbline_contracts.events import Insights, Product
 
+from plumbline_score_api.controls.service import CatalogueService
 from plumbline_score_api.instances.insights import InsightsService
 from plumbline_score_api.keys.schemas import Restriction
 from plumbline_score_api.pictures.bodies import Body
@@ -14,6 +16,7 @@ from plumbline_score_api.pictures.picture import InstancePicture, Summary
 from plumbline_score_api.pictures.service import PictureService
 from plumbline_score_api.pictures.tenant import TenantPicture
 from plumbline_score_api.problems import NotFoundError
+from plumbline_score_api.scores.requirements import state_of
 from plumbline_score_api.scores.schemas import (
     CategoryScore,
     FrameworkDetail,
@@ -85,8 +88,11 @@ class Scene:
 class ScoreService:
     """Views of one tenant."""
 
-    def __init__(self, pictures: PictureService, insights: InsightsService, zones: ZoneService) -> None:
+    def __init__(
+        self, pictures: PictureService, insights: InsightsService, zones: ZoneService, catalogue: CatalogueService
+    ) -> None:
         self._pictures, self._insights, self._zones = pictures, insights, zones
+        self._catalogue = catalogue
         self._looks: SharedReads[str, Scene] = SharedReads(self._look)
 
     async def secure_score(self, tenant: str, within: Within = None) -> SecureScore:
@@ -135,25 +141,26 @@ class ScoreService:
     async def frameworks(self, tenant: str, scope: ScopeQuery, within: Within = None) -> list[FrameworkScore]:
         """The score of each framework in scope. Raises NotFoundError."""
         scene = await self.scene(tenant, within)
-        parts = _grouped(scene.chosen(scope), lambda picture: picture.frameworks)
-        return [FrameworkScore.of(summary, scene.limits, framework=name) for name, summary in parts.items()]
+        chosen = scene.chosen(scope)
+        parts = _grouped(chosen, lambda picture: picture.frameworks)
+        names = (await self._catalogue.now()).frameworks(_products_of(scope, chosen)) | parts.keys()
+        return [FrameworkScore.of(parts.get(name, Summary()), scene.limits, framework=name) for name in sorted(names)]
 
     async def framework(self, tenant: str, framework: str, scope: ScopeQuery, within: Within = None) -> FrameworkDetail:
-        """One framework with its ids. Raises NotFoundError."""
+        """One framework with its ids, those that no instance in scope is judged by too. Raises NotFoundError."""
         scene = await self.scene(tenant, within)
         chosen = scene.chosen(scope)
-        whole = _grouped(chosen, lambda picture: picture.frameworks)
-        if framework not in whole:
-            raise NotFoundError(f"No control in scope is mapped to a framework {framework}.")
         parts = _grouped(chosen, lambda picture: picture.requirements(framework))
-        return FrameworkDetail.of(
-            whole[framework],
-            scene.limits,
-            framework=framework,
-            requirements=[
-                RequirementScore.of(summary, scene.limits, requirement=name) for name, summary in parts.items()
-            ],
-        )
+        mapped = (await self._catalogue.now()).requirements(framework, _products_of(scope, chosen))
+        if not parts and not mapped:
+            raise NotFoundError(f"No control in scope is mapped to a framework {framework}.")
+        whole = _grouped(chosen, lambda picture: picture.frameworks).get(framework, Summary())
+        found = [
+            _requirement(name, parts.get(name, Summary()), mapped.get(name, []), scene.limits)
+            for name in sorted(parts.keys() | mapped.keys())
+        ]
+        states = dict(sorted(Counter(each.state.value for each in found).items()))
+        return FrameworkDetail.of(whole, scene.limits, framework=framework, requirements=found, states=states)
 
     async def scene(self, tenant: str, within: Within = None) -> Scene:
         """The tenant as it is now; what a restriction admits."""
@@ -167,6 +174,17 @@ class ScoreService:
 
 def _secure_score(scene: Scene) -> SecureScore:
     return SecureScore.of(_sum(scene.counted()), scene.limits, products=_products(scene))
+
+
+def _products_of(scope: ScopeQuery, chosen: list[InstancePicture]) -> set[Product]:
+    """The products in scope, whether an instance of them is connected or not."""
+    if scope.instance is not None:
+        return {picture.product for picture in chosen}
+    return {scope.product} if scope.product is not None else set(Product)
+
+
+def _requirement(name: str, summary: Summary, controls: list[str], limits: ZoneLimits) -> RequirementScore:
+    return RequirementScore.of(summary, limits, requirement=name, state=state_of(summary.outcomes), controls=controls)
 
 
 def _sum(pictures: Iterable[InstancePicture]) -> Summary:

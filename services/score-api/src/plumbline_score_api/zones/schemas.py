@@ -1,13 +1,11 @@
 """Bodies and answers about zones."""
 
 from datetime import datetime
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field
 
+from plumbline_score_api.texts import Text
 from plumbline_score_api.zones.zone import DEFAULT_LIMITS, ZoneLimits
-
-Note = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
 
 
 class ZonesBody(ZoneLimits):
@@ -17,7 +15,7 @@ class ZonesBody(ZoneLimits):
         extra="forbid", frozen=True, json_schema_extra={"examples": [{"fair_from": 55, "good_from": 85}]}
     )
 
-    note: Note | None = Field(default=None, description="Why; it stands in the audit trail")
+    note: Text | None = Field(default=None, description="Why; it stands in the audit trail")
 
     @property
     def limits(self) -> ZoneLimits:
