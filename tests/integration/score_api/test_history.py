@@ -254,8 +254,8 @@ async def test_a_framework_has_its_own_history_that_adds_up(
     client: httpx.AsyncClient, upkeep: Upkeep, take: Take
 ) -> None:
     """A control comes, is mapped elsewhere, and goes."""
-    soc2 = {"frameworks": {"soc2": ["CC6.1"]}}
-    await upkeep.projection.take_definitions([definition("A-1", **soc2), definition("A-1", digest="d2")])
+    soc2 = {"soc2": ["CC6.1"]}
+    await upkeep.projection.take_definitions([definition("A-1", frameworks=soc2), definition("A-1", digest="d2")])
     await take(
         Judged(1, [result("A-1"), result("C-1", Outcome.FAIL)]),
         Judged(2, [result("A-1", Outcome.PARTIAL), result("C-1")]),
@@ -362,8 +362,7 @@ async def test_trends_are_paged(client: httpx.AsyncClient, served: None) -> None
     whole = (await _get(client, "/v1/history/trends", since=SINCE))["items"]
     found, cursor = [], None
     while True:
-        more = {"cursor": cursor} if cursor else {}
-        page = await _get(client, "/v1/history/trends", since=SINCE, limit=2, **more)
+        page = await _get(client, "/v1/history/trends", since=SINCE, limit=2, **({"cursor": cursor} if cursor else {}))
         found += page["items"]
         if (cursor := page["next_cursor"]) is None:
             break

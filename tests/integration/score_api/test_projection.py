@@ -366,9 +366,11 @@ async def test_a_crash_before_any_step_is_made_good_by_reading_again(upkeep: Upk
         Judged(2, [result("C-1"), error, result("C-3", Outcome.PARTIAL, exposed=3)]),
     ]
 
+    now = datetime.now(UTC)
+
     async def work(upkeep: Upkeep) -> None:
         await _take(upkeep.projection, *run)
-        await upkeep.round(_everything, datetime.now(UTC))
+        await upkeep.round(_everything, now)
 
     await work(upkeep)
     expected = await _all_of(database)

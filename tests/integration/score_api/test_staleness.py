@@ -10,6 +10,7 @@ import pytest
 from plumbline_contracts.events import Outcome, UnknownReason
 from plumbline_score_api.app import Database
 from plumbline_score_api.changes.repository import ChangeLogRepository
+from plumbline_score_api.pictures.aging import Turned
 from plumbline_score_api.projection.upkeep import Upkeep
 
 from tests.integration.score_api.events import START, Judged, definition, result, status
@@ -107,6 +108,20 @@ async def test_a_newer_evaluation_ends_it_at_once(
     assert ("finding_changed", "sales-eu") not in log
 
 
+async def test_what_was_read_late_and_is_old_by_now_is_not_fresh_for_a_moment(
+    client: httpx.AsyncClient, upkeep: Upkeep, take: Take, database: Database
+) -> None:
+    await take(Judged(1, MIXED))
+    await upkeep.round(_everything, LATER + DAY)
+    for judged in (Judged(2, MIXED), Judged(3, MIXED, hours=23)):
+        await take(judged)
+        assert (await _get(client, "/v1/instances/sales-eu"))["is_stale"] is True
+        await upkeep.round(_everything, LATER + DAY)
+    await take(Judged(4, MIXED, hours=25))
+    assert (await _get(client, "/v1/instances/sales-eu"))["is_stale"] is False
+    assert (await _log(database)).count(("staleness_changed", "sales-eu")) == 2
+
+
 async def test_time_is_told_once_however_often_and_by_whomever_it_is_looked_at(
     upkeep: Upkeep, take: Take, database: Database
 ) -> None:
@@ -133,7 +148,7 @@ async def test_what_was_killed_before_it_was_told_is_told_by_the_next_round(
     await take(Judged(1, MIXED))
     current = await upkeep.projection._repository.current("contoso", "sales-eu")
     assert current is not None
-    await upkeep.projection._repository.turn_clock("contoso", "sales-eu", current["key"], LATER, None)
+    await upkeep.projection._repository.turn_clock("contoso", "sales-eu", current["key"], Turned(LATER, None), LATER)
     assert ("staleness_changed", "sales-eu") not in await _log(database)
     await upkeep_of(database, stale_after=DAY).round(_everything, LATER)
     assert (await _log(database)).count(("staleness_changed", "sales-eu")) == 1

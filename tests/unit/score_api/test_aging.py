@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plumbline_contracts.events import Outcome, UnknownReason
 from plumbline_score_api.decisions.decision import Status
-from plumbline_score_api.pictures.aging import TICK, aged, next_due
+from plumbline_score_api.pictures.aging import TICK, aged, next_due, turned
 from plumbline_score_api.pictures.control import Control
 from plumbline_score_api.pictures.picture import InstancePicture
 from plumbline_score_api.scores.scoring import STALE_LIMIT
@@ -92,3 +92,16 @@ def test_all_that_time_changes_is_due_and_nothing_else(controls: list[Control], 
     assert turns <= len(controls) + 1
     end = _at(controls, START + timedelta(days=3650), stale_at=stale_at)
     assert (end.items, end.stale_since) == (seen.items, seen.stale_since)
+
+
+@settings(deadline=None)
+@given(CONTROLS, st.none() | MOMENTS, MOMENTS, MOMENTS)
+def test_it_does_not_matter_how_often_a_clock_is_turned(
+    controls: list[Control], stale_at: datetime | None, one: datetime, other: datetime
+) -> None:
+    sooner, later = sorted((one, other))
+    at_once = turned(controls, stale_at, None, later)
+    assert turned(controls, stale_at, turned(controls, stale_at, None, sooner).clock, later) == at_once
+    assert at_once.clock is None or at_once.clock <= later
+    assert at_once.next_due is None or at_once.next_due > later
+    assert turned(controls, stale_at, at_once.clock, None) == at_once

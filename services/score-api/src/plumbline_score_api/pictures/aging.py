@@ -6,6 +6,7 @@ The projector turns an instance's clock when one of these moments has come; read
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from plumbline_contracts.events import Outcome, UnknownReason
@@ -36,6 +37,25 @@ def aged(control: Control, clock: datetime | None) -> Control:
 def stale_from(stale_at: datetime | None, clock: datetime | None) -> datetime | None:
     """Since when an instance is stale as a whole; None while it is not. `stale_at` is when it is to become so."""
     return stale_at if stale_at is not None and clock is not None and clock >= stale_at else None
+
+
+@dataclass(frozen=True)
+class Turned:
+    """A clock, and the next moment after it at which time alone changes what is seen."""
+
+    clock: datetime | None
+    next_due: datetime | None
+
+
+def turned(
+    controls: Iterable[Control], stale_at: datetime | None, clock: datetime | None, until: datetime | None
+) -> Turned:
+    """A clock turned on to the last moment up to `until` that changes what is seen; None turns nothing."""
+    known = list(controls)
+    due = next_due(known, stale_at, clock)
+    while due is not None and until is not None and due <= until:
+        clock, due = due, next_due(known, stale_at, due)
+    return Turned(clock, due)
 
 
 def next_due(controls: Iterable[Control], stale_at: datetime | None, clock: datetime | None) -> datetime | None:

@@ -26,6 +26,7 @@ from pymongo import ReplaceOne, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from plumbline_score_api.changes.changes import Change
+from plumbline_score_api.pictures.aging import Turned
 from plumbline_score_api.pictures.control import CONTROLS, Control
 from plumbline_score_api.projection.evaluations import Evaluation, Standing, last_precedence
 from plumbline_score_api.projection.findings import Finding
@@ -216,13 +217,11 @@ class ProjectionRepository:
         found = self._instances.find({"current.next_due": {"$ne": None, "$lte": now}}, {"tenant": 1, "instance": 1})
         return [(document["tenant"], document["instance"]) async for document in found]
 
-    async def turn_clock(
-        self, tenant: str, instance: str, key: str, clock: datetime, next_due: datetime | None
-    ) -> None:
+    async def turn_clock(self, tenant: str, instance: str, key: str, then: Turned, now: datetime) -> None:
         """Set an instance's clock, unless another evaluation is current or somebody did. Something follows."""
-        mine = {"_id": f"{tenant}/{instance}", "current.key": key, "current.next_due": {"$ne": None, "$lte": clock}}
-        turned = {"current.clock": clock, "current.next_due": next_due, "current.is_settled": False}
-        await self._instances.update_one(mine, {"$set": turned})
+        mine = {"_id": f"{tenant}/{instance}", "current.key": key, "current.next_due": {"$ne": None, "$lte": now}}
+        turned = {"current.clock": then.clock, "current.next_due": then.next_due, "current.aged_at": now}
+        await self._instances.update_one(mine, {"$set": {**turned, "current.is_settled": False}})
 
     async def settled(self, tenant: str, instance: str, key: str, clock: datetime | None) -> None:
         """What follows a switch, or a turn of the clock, is done."""

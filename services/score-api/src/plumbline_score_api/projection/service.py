@@ -22,7 +22,7 @@ from plumbline_score_api.decisions.service import DecisionService, Reopening
 from plumbline_score_api.history.recording import Recorder
 from plumbline_score_api.instances.disconnecting import ClosingService
 from plumbline_score_api.instances.insights import InsightsService
-from plumbline_score_api.pictures.aging import next_due
+from plumbline_score_api.pictures.aging import turned
 from plumbline_score_api.pictures.control import Control
 from plumbline_score_api.projection.evaluations import Evaluation, Standing, refuse_wrong_numbers
 from plumbline_score_api.projection.findings import Finding, could_not_be_read, settle
@@ -138,9 +138,7 @@ class ProjectionService:
     async def follow(self, tenant: str, instance: str) -> None:
         """Do what follows a switch or a turn of the clock: decisions that it reopens, history, change log.
 
-        It can be done again.
-
-        Raises ConflictError.
+        It can be done again. Raises ConflictError.
         """
         current = await self._repository.current(tenant, instance)
         if current is None or current.get("is_settled", True):
@@ -155,13 +153,11 @@ class ProjectionService:
         Raises ConflictError.
         """
         current = await self._repository.current(tenant, instance)
-        if current is None or (due := current.get("next_due")) is None or due > now:
+        if current is None or current.get("next_due") is None or current["next_due"] > now:
             return
-        found = await self._repository.controls(tenant, instance, current["key"])
-        controls, stale_at = list(found.values()), current["stale_at"]
-        while (later := next_due(controls, stale_at, due)) is not None and later <= now:
-            due = later
-        await self._repository.turn_clock(tenant, instance, current["key"], due, later)
+        controls = await self._repository.controls(tenant, instance, current["key"])
+        then = turned(controls.values(), current["stale_at"], current["clock"], now)
+        await self._repository.turn_clock(tenant, instance, current["key"], then, now)
         await self.follow(tenant, instance)
 
     async def due(self, now: datetime) -> list[tuple[str, str]]:
@@ -196,7 +192,7 @@ class ProjectionService:
         reopened = await self._decisions.contradicted(tenant, evaluation.instance, evaluation.key, controls)
         await self._repository.keep_setting_changes(tenant, evaluation.instance, last.audit_entries)
         stale_at = last.snapshot_started_at + self._stale_after
-        current = _pointer(evaluation, last, reopened) | _timed(controls, stale_at)
+        current = _pointer(evaluation, last, reopened) | _timed(controls, stale_at, former)
         if not await self._repository.switch(tenant, evaluation, former["key"] if former else None, current):
             raise LostSwitchError(f"{tenant}/{evaluation.instance}: another replica switched it at the same moment")
         await self._repository.forget(tenant, evaluation, [evaluation.key, *([former["key"]] if former else [])])
@@ -274,9 +270,15 @@ def _tell(tenant: str, last: ControlResults, findings: list[Finding]) -> None:
     log.info("evaluation projected", **named, **outcomes)
 
 
-def _timed(controls: list[Control], stale_at: datetime) -> dict[str, Any]:
-    """What time will do to an evaluation, and when. Its clock stands still until then."""
-    return {"stale_at": stale_at, "clock": None, "next_due": next_due(controls, stale_at, None)}
+def _timed(controls: list[Control], stale_at: datetime, former: dict[str, Any] | None) -> dict[str, Any]:
+    """What time will do to an evaluation, and when.
+
+    As far as time was looked at before it has done so already: what was read late, and is old by now, does not come to
+    life for a moment.
+    """
+    until = former.get("aged_at") if former is not None else None
+    then = turned(controls, stale_at, None, until)
+    return {"stale_at": stale_at, "clock": then.clock, "next_due": then.next_due, "aged_at": until}
 
 
 def _pointer(evaluation: Evaluation, last: ControlResults, reopened: list[Reopening]) -> dict[str, Any]:
