@@ -69,7 +69,7 @@ class DisconnectionRepository:
             "is_disconnected": True,
             "is_closing": True,
         }
-        change = {"$set": fields, "$unset": {"current": "", "status": "", "status_at": ""}}
+        change = {"$set": fields, "$unset": {"current": "", "status": "", "status_at": "", "untold": ""}}
         evaluation = (known.get("current") or {}).get("key")
         done = await self._instances.update_one({**mine, "current.key": evaluation}, change)
         return bool(done.matched_count)

@@ -196,10 +196,11 @@ class ProjectionRepository:
         await self._pictures.delete_many({**done, "evaluation": {"$nin": keep}})
 
     async def erase(self, tenant: str, instance: str, until: datetime) -> None:
-        """Delete all parts, findings and pictures of snapshots that began up to a moment."""
+        """Delete all parts, findings and pictures of snapshots that began up to a moment, and what happened till then."""
         gone = {"tenant": tenant, "instance": instance, "precedence": {"$lte": last_precedence(until)}}
         for collection in (self._parts, self._findings, self._exposed, self._pictures):
             await collection.delete_many(gone)
+        await self._setting_changes.delete_many({"tenant": tenant, "instance": instance, "at": {"$lte": until}})
 
     async def keep_setting_changes(self, tenant: str, instance: str, entries: Iterable[AuditEntry]) -> None:
         """Keep what the product's audit trail says; keeping an entry again changes nothing."""

@@ -270,7 +270,7 @@ def _tell(tenant: str, last: ControlResults, findings: list[Finding]) -> None:
     log.info("evaluation projected", **named, **outcomes)
 
 
-def _timed(controls: list[Control], stale_at: datetime, former: dict[str, Any] | None) -> dict[str, Any]:
+def _timed(controls: list[Control], stale_at: datetime, former: Mapping[str, Any] | None) -> dict[str, Any]:
     """What time will do to an evaluation, and when.
 
     As far as time was looked at before it has done so already: what was read late, and is old by now, does not come to
