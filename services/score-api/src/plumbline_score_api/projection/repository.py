@@ -196,7 +196,7 @@ class ProjectionRepository:
         await self._pictures.delete_many({**done, "evaluation": {"$nin": keep}})
 
     async def erase(self, tenant: str, instance: str, until: datetime) -> None:
-        """Delete all parts, findings and pictures of snapshots that began up to a moment, and what happened till then."""
+        """Delete all parts, findings and pictures of snapshots up to a moment, and what happened till then."""
         gone = {"tenant": tenant, "instance": instance, "precedence": {"$lte": last_precedence(until)}}
         for collection in (self._parts, self._findings, self._exposed, self._pictures):
             await collection.delete_many(gone)
