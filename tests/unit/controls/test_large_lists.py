@@ -46,7 +46,7 @@ def _lengthened(control: Control, case: Case) -> Case:
                 row[name] = [*value, *LONG]
         if dataset == "system_properties" and row.get("name") in properties and "value" in row:
             row["value"] = ",".join([row["value"], *LONG])
-    params = {name: [*(case.params.get(name) or control.params[name].default), *LONG] for name in _lists_of(control)}  # type: ignore[misc, list-item]
+    params = {name: [*(case.params.get(name) or control.params[name].default), *LONG] for name in _lists_of(control)}  # type: ignore[misc]
     return case.model_copy(update={"given": given, "params": {**case.params, **params}})
 
 

@@ -122,7 +122,7 @@ def test_a_field_that_is_withheld_never_says_that_a_control_does_not_apply(
     judged = control(SWITCH, "servicenow", applies_when=condition)
     evaluation = Evaluation(build_plan(judged.product, [judged]), {"X-1": ""}, {})
     evaluation.take("plugins", rows)
-    evaluation.take("system_properties", ON)
+    evaluation.take("system_properties", [dict(row) for row in ON])
     plugins = DatasetSummary(name="plugins", kind="rows", state=DatasetState.OK, source="v_plugin",
                              missing_fields=[_withheld(field)])  # fmt: skip
     properties = DatasetSummary(name="system_properties", kind="rows", state=DatasetState.OK, source="s")

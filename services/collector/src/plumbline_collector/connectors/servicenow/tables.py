@@ -189,7 +189,7 @@ def properties() -> tuple[Selection, ...]:
     columns = "value,type,read_roles,write_roles,private,sys_scope,sys_updated_on,sys_updated_by"
     *others, last = (OneOf("name", chunk) for chunk in property_chunks())
     scoped = (StartsWith("name", (SCOPE_PROPERTIES,)), EndsWith("name", IMPERSONATION_PROPERTIES))
-    conditions = (*others, Either((last, *scoped)))
+    conditions: tuple[Condition, ...] = (*others, Either((last, *scoped)))
     return tuple(replace(of_table("sys_properties", columns, each), is_proven=True) for each in conditions)
 
 
