@@ -38,8 +38,8 @@ QUEUE = Gauge("plumbline_score_api_webhook_queue", "Deliveries that are pending,
 OLDEST = Gauge("plumbline_score_api_webhook_oldest_seconds", "Age of the oldest pending delivery, of all replicas")
 
 AT_ONCE_PER_TARGET = 2
-TENANTS_SHARE = 8
-"""One tenant has at most this part of what is sent at once: 1/8, and at least what one target has."""
+TENANTS_SHARE = 4
+"""One tenant has at most this part of what is sent at once: 1/4, and at least what two targets have."""
 POLL_SECONDS = 0.5
 FOUND_AT_ONCE = 50
 CLAIM_MARGIN_SECONDS = 60.0
@@ -65,7 +65,7 @@ class Courier:
         self._webhooks, self._deliveries, self._audit = webhooks, deliveries, audit
         self._sender, self._do, self._at_once = sender, do, at_once
         self._lease = timedelta(seconds=timeout_seconds + CLAIM_MARGIN_SECONDS)
-        self._of_tenant_at_once = max(AT_ONCE_PER_TARGET, at_once // TENANTS_SHARE)
+        self._of_tenant_at_once = max(2 * AT_ONCE_PER_TARGET, at_once // TENANTS_SHARE)
         self._running: dict[asyncio.Task[None], Delivery] = {}
         self._is_stopping = asyncio.Event()
         self._measured_at = self._pruned_at = float("-inf")
