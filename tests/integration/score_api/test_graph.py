@@ -41,6 +41,11 @@ TODAY = datetime.now(UTC).date
 Take = Callable[..., Awaitable[None]]
 
 
+def _days() -> int:
+    """How many days there are since the first evaluation, today included."""
+    return (TODAY() - START.date()).days + 1
+
+
 @pytest.fixture
 async def take(upkeep: Upkeep) -> Take:
     """Projects evaluations and records them."""
@@ -146,7 +151,7 @@ async def test_former_days_come_from_the_history_with_the_controls_that_made_the
     history = (await client.get("/v1/history")).json()["items"]
     shown = [(each["createdDateTime"][:10], each["currentScore"], each["maxScore"]) for each in page["value"]]
     assert shown == [(each["day"], each["current"], each["max"]) for each in reversed(history)]
-    assert len(shown) == 4
+    assert len(shown) == _days()
     by_day = {each["createdDateTime"][:10]: each for each in page["value"]}
     for score in page["value"]:
         assert sum(each["score"] for each in score["controlScores"]) == pytest.approx(score["currentScore"])
@@ -166,6 +171,29 @@ async def test_former_days_come_from_the_history_with_the_controls_that_made_the
         one = await _get(client, f"{SCORES}/{score['id']}")
         SecureScoreAnswer.model_validate(one)
         assert one["controlScores"] == score["controlScores"], name
+
+
+async def test_weeks_back_every_day_has_what_stood_then(client: httpx.AsyncClient, upkeep: Upkeep, take: Take) -> None:
+    """C-1 passes from 40 to 25 days ago and since 6 days ago; C-2 came 17 days ago."""
+    await upkeep.projection.take_status(status())
+    for number, (days_ago, results) in enumerate(
+        [
+            (40, [result("C-1")]), (25, [result("C-1", Outcome.FAIL)]),
+            (17, [result("C-1", Outcome.FAIL), result("C-2", Outcome.PARTIAL)]), (6, [result("C-1"), result("C-2")]),
+        ]
+    ):  # fmt: skip
+        await take(Judged(number, results, hours=24 * (3 - days_ago) - number / 60))
+    today, found = START.date() + timedelta(days=3), {}
+    for score in (await _get(client, SCORES))["value"]:
+        day = datetime.fromisoformat(score["createdDateTime"]).date()
+        found[(today - day).days] = {each["controlName"]: each["score"] for each in score["controlScores"]}
+    assert len(found) == 37 + _days()
+    for days_ago, controls in found.items():
+        first = 3.0 if days_ago >= 26 or days_ago <= 6 else 0.0
+        second = {} if days_ago >= 18 else {"MDA_C-2": 3.0 if days_ago <= 6 else 1.5}
+        assert controls == {"MDA_C-1": first, **second}, days_ago
+    (some,) = (await _get(client, SCORES, skip=20, top=1))["value"]
+    assert [each["score"] for each in some["controlScores"]] == [0.0]
 
 
 async def test_insights_are_undone_for_former_days(client: httpx.AsyncClient, served: None, upkeep: Upkeep) -> None:
@@ -217,11 +245,13 @@ async def test_controls_are_made_out_for_as_long_as_microsoft_keeps_them(
 
 async def test_days_page_newest_first(client: httpx.AsyncClient, served: None) -> None:
     pages = await _walk(client, SCORES, top=3)
-    assert [len(page) for page in pages] == [3, 1]
+    assert [len(page) for page in pages] == [3, _days() - 3]
     everything = [name for page in pages for name in page]
     assert everything == sorted(everything, reverse=True) == (await _walk(client, SCORES))[0]
     assert _names(await _get(client, SCORES, top=1, skip=2)) == [everything[2]]
-    assert (await _get(client, SCORES, skip=4))["value"] == (await _get(client, SCORES, skip=10**6))["value"] == []
+    assert (
+        (await _get(client, SCORES, skip=_days()))["value"] == (await _get(client, SCORES, skip=10**6))["value"] == []
+    )
 
 
 async def test_days_can_be_filtered_sorted_counted(client: httpx.AsyncClient, served: None) -> None:
@@ -232,11 +262,11 @@ async def test_days_can_be_filtered_sorted_counted(client: httpx.AsyncClient, se
         [name] for name in names
     ]
     page = await _get(client, SCORES, count="true", top=1, orderby="createdDateTime")
-    assert page["@odata.count"] == 4
+    assert page["@odata.count"] == _days()
     assert page["value"][0]["createdDateTime"] == f"{START:%Y-%m-%d}T00:00:00Z"
     assert "%24" not in page["@odata.nextLink"]
     assert page["value"][0]["controlScores"]
-    assert (await client.get(f"{SCORES}/$count")).text == "4"
+    assert (await client.get(f"{SCORES}/$count")).text == str(_days())
     assert (await client.get(f"{SCORES}/$count", params={"$filter": "currentScore lt 1"})).text == "0"
     ascending = await _get(client, SCORES, orderby="createdDateTime asc")
     descending = await _get(client, SCORES)

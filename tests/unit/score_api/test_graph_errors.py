@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from plumbline_score_api import problems
+from plumbline_score_api import problems, protocol
 from plumbline_score_api.graph import errors
 from plumbline_score_api.graph.errors import error_of
 from plumbline_score_api.graph.schemas import GraphError
@@ -56,6 +56,14 @@ async def test_headers_stay_and_other_paths_are_left_alone() -> None:
     assert answer.headers["request-id"] == answer.json()["error"]["innerError"]["request-id"]
     for path in ("/v1/x", "/graphs", "/"):
         assert (await _get(errors.GraphErrors(busy), path)).headers["content-type"] == MEDIA_TYPE
+
+
+async def test_the_refusal_of_a_full_replica_has_the_shape_of_its_route() -> None:
+    refuse = protocol._refusal()
+    answer = await _get(refuse, "/graph/v1.0/security/secureScores")
+    assert (answer.status_code, answer.headers["retry-after"], answer.headers["connection"]) == (503, "1", "close")
+    assert GraphError.model_validate(answer.json()).error.code == "ServiceUnavailable"
+    assert (await _get(refuse, "/v1/products")).headers["content-type"] == MEDIA_TYPE
 
 
 async def test_a_client_s_number_that_is_none_is_not_echoed() -> None:

@@ -1,7 +1,7 @@
 """Former days of a tenant: the score of each from the history, and on request the controls that made it."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 
 from plumbline_score_api.graph.past import Past, adds_up
@@ -16,7 +16,8 @@ DAY = timedelta(days=1)
 MOST_DAYS = 3_660
 DETAILED_DAYS = 90
 """For how many days back the controls are made out: as long as Microsoft holds a score at all."""
-LONGEST_STEP = timedelta(days=7)
+MOST_LOADED = 8
+"""Of how many days the changes are held at once, beside those of the day itself."""
 POINTS_AT_ONCE = 500
 Controls = Mapping[str, Mapping[str, State]]
 
@@ -55,21 +56,21 @@ class DayService:
 
         None for today, for what is not known any more, and for days further back than `DETAILED_DAYS`.
         """
-        walk, reached = None, today + DAY
+        walk = None
         for day in days:
             if not 0 < (today - day.day).days <= DETAILED_DAYS:
                 yield day, None
                 continue
             if walk is None:
-                walk = await self._now(tenant)
-            for first, last in _steps(day.day, reached):
-                await self._undo(tenant, walk, first, last)
-            reached = day.day + DAY
+                walk = await self._now(tenant, today)
+            while walk.loaded > day.day + DAY:
+                await self._load(tenant, walk)
+            walk.undo_since(_start(day.day + DAY))
             controls = walk.past.controls()
             score = Score(current=day.current, max=day.maximum)
             yield day, controls if adds_up(controls, score) else None
 
-    async def _now(self, tenant: str) -> "_Walk":
+    async def _now(self, tenant: str, today: date) -> "_Walk":
         record = await self._records.record(tenant, TENANT)
         names = sorted(record.parts.keys() | record.insights.keys())
         found = await self._past.states(tenant, names)
@@ -79,45 +80,52 @@ class DayService:
             {name: number for name, (number, _, _) in found.items()},
             record.seq,
         )
-        untold = [point for _, _, point in found.values() if point is not None]
-        return _Walk(past, names, untold, [record.outbox] if record.outbox is not None else [])
+        walk = _Walk(past, names, today + DAY)
+        walk.own += [point for _, _, point in found.values() if point is not None]
+        await self._add(tenant, walk, [record.outbox] if record.outbox is not None else [])
+        return walk
 
-    async def _undo(self, tenant: str, walk: "_Walk", first: date, last: date) -> None:
-        """Go back before all that happened from `first` to `last`, both included."""
-        since, until = _start(first), _end(last)
-        of_tenant = [point for point in walk.untold_of_tenant if since <= point.at <= until]
-        after = 0
+    async def _load(self, tenant: str, walk: "_Walk") -> None:
+        """Load some more days: one, then two, then four, at most `MOST_LOADED`."""
+        first = walk.loaded - walk.next_size * DAY
+        since, until, after = _start(first), _end(walk.loaded - DAY), 0
         while True:
             page = await self._records.points(tenant, TENANT, since, until, after, POINTS_AT_ONCE)
-            of_tenant += page
+            await self._add(tenant, walk, page)
             if len(page) < POINTS_AT_ONCE:
                 break
             after = page[-1].seq
-        sources = await self._records.sources(tenant, [point.source for point in of_tenant if point.source is not None])
-        of_instances = await self._past.points(tenant, walk.names, since, until)
-        untold = [point for point in walk.untold if since <= point.at <= until]
-        walk.past.undo(of_tenant, [*sources.values(), *of_instances, *untold])
+        walk.own += await self._past.points(tenant, walk.names, since, until)
+        walk.loaded, walk.next_size = first, min(walk.next_size * 2, MOST_LOADED)
+
+    async def _add(self, tenant: str, walk: "_Walk", points: Sequence[Point]) -> None:
+        """Add points of the tenant with the points of instances that made them."""
+        names = [point.source for point in points if point.source is not None]
+        sources = await self._records.sources(tenant, names)
+        for point in points:
+            name = point.source
+            walk.of_tenant.append((point, sources.get((name.instance, name.seq)) if name is not None else None))
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Walk:
-    """Where a walk into the past stands; points that are not told yet are in no collection."""
+    """Where a walk into the past stands: what is loaded, from `loaded` on, and not undone yet."""
 
     past: Past
     names: list[str]
-    untold: list[Point]
-    untold_of_tenant: list[Point]
+    loaded: date
+    next_size: int = 1
+    of_tenant: list[tuple[Point, Point | None]] = field(default_factory=list)
+    own: list[Point] = field(default_factory=list)
 
-
-def _steps(target: date, reached: date) -> list[tuple[date, date]]:
-    """The days behind `target` and before `reached`, the newest first, a few at once."""
-    found = []
-    end = reached - DAY
-    while end > target:
-        start = max(target + DAY, end - LONGEST_STEP + DAY)
-        found.append((start, end))
-        end = start - DAY
-    return found
+    def undo_since(self, moment: datetime) -> None:
+        """Go back before a moment; all from there on is loaded."""
+        later = [pair for pair in self.of_tenant if pair[0].at >= moment]
+        sources = [source for _, source in later if source is not None]
+        own = [point for point in self.own if point.at >= moment]
+        self.past.undo([point for point, _ in later], [*sources, *own])
+        self.of_tenant = [pair for pair in self.of_tenant if pair[0].at < moment]
+        self.own = [point for point in self.own if point.at < moment]
 
 
 def _start(day: date) -> datetime:

@@ -110,6 +110,14 @@ class _Live:
         )
 
     @property
+    def control_scores(self) -> list[Document]:
+        """All controls by id. Not to be changed: they are kept."""
+        names = tuple(picture.instance for picture in self.counted)
+        return self.scene.picture.once(
+            ("graph control scores", names), lambda: [control_score(group) for group in self.groups.all]
+        )
+
+    @property
     def day(self) -> Day:
         """Today."""
         points = total(picture.summary.points for picture in self.counted)
@@ -213,7 +221,7 @@ class GraphService:
         definitions = {item.control.control_id: item.definition for item in live.scene.picture.ranked}
         async for day, found in self._in_order(tenant, live.today, days):
             if day.day >= live.today:
-                yield live.day, [control_score(group) for group in live.groups.all]
+                yield live.day, live.control_scores
             else:
                 yield day, _former(found, definitions)
 
