@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 import pytest
-from plumbline_contracts.events import Outcome, Product, UnknownReason
+from plumbline_contracts.events import Outcome, Product, Severity, UnknownReason
 from plumbline_score_api.app import Database
 from plumbline_score_api.controls.repository import ControlRepository
 from plumbline_score_api.controls.service import FRESH_SECONDS, CatalogueService
@@ -28,7 +28,7 @@ async def served(projection: ProjectionService) -> None:
             definition("C-2", digest="d1", generation=2, frameworks={"soc2": ["CC6.1"]}, category="Apps"),
             definition("C-3", digest="d1", generation=2, frameworks={"soc2": ["CC6.3", "CC6.4"]}),
             definition("C-4", generation=2, frameworks={"soc2": ["CC6.5"], "iso": ["A.1"]}),
-            definition("C-5", generation=2, status="manual", manual_reason="No API tells it.", severity="low"),
+            definition("C-5", generation=2, status="manual", manual_reason="No API tells it.", severity=Severity.LOW),
             definition("C-6", generation=2, status="retired", frameworks={"soc2": ["CC9.9"]}),
             definition("SN-1", generation=2, product=Product.SERVICENOW, frameworks={"soc2": ["CC7.1"]}),
         ]

@@ -3,12 +3,15 @@
 import csv
 import io
 import json
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from plumbline_score_api.exports import records
 from plumbline_score_api.exports.lines import Format, harmless, head, line_of
 from plumbline_score_api.exports.slots import Slots
 from plumbline_score_api.problems import TooManyError
@@ -97,3 +100,16 @@ def test_no_tenant_has_all_slots_and_all_together_no_more_than_there_are() -> No
     release()
     slots.take("d")
     assert slots.taken == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "columns"),
+    [
+        ("recommendations", records.RECOMMENDATIONS), ("exposed-entities", records.EXPOSED),
+        ("history", records.HISTORY), ("history-changes", records.CHANGES), ("audit", records.AUDIT),
+    ],
+)  # fmt: skip
+def test_the_documented_columns_are_those_of_the_file(name: str, columns: tuple[str, ...]) -> None:
+    page = (Path(__file__).parents[3] / "docs/how-to/export.md").read_text()
+    (row,) = re.findall(rf"^\| {name} \| (.+) \|$", page, re.MULTILINE)
+    assert row == ", ".join(f"`{column}`" for column in columns)

@@ -24,19 +24,26 @@ class Download(StreamingResponse):
     """
 
     def __init__(
-        self, what: str, name: str, media_type: str, first: bytes, rest: Chunks, release: Callable[[], None]
+        self,
+        what: str,
+        name: str,
+        media_type: str,
+        first: bytes,
+        rest: Chunks,
+        release: Callable[[], None],
+        stalled_seconds: float = STALLED_SECONDS,
     ) -> None:
         headers = {"Content-Disposition": attachment(name)}
         super().__init__(self._chunks(first, rest), media_type=media_type, headers=headers)
         self._what, self._rest, self._release = what, rest, release
-        self._is_whole = False
+        self._stalled_seconds, self._is_whole = stalled_seconds, False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it. What its source raises passes, and breaks the connection."""
         end = "broken"
         try:
             with RUNNING.track_inprogress():
-                await super().__call__(scope, receive, _impatient(send))
+                await super().__call__(scope, receive, _impatient(send, self._stalled_seconds))
             end = "whole" if self._is_whole else "left"
         finally:
             self._release()
@@ -57,9 +64,9 @@ def attachment(name: str) -> str:
     return f'attachment; filename="{name}"'
 
 
-def _impatient(send: Send) -> Send:
+def _impatient(send: Send, seconds: float) -> Send:
     async def send_in_time(message: Message) -> None:
-        async with asyncio.timeout(STALLED_SECONDS):
+        async with asyncio.timeout(seconds):
             await send(message)
 
     return send_in_time

@@ -151,16 +151,16 @@ def _reviewed(mapped: Iterable[str]) -> Json:
 
 def _observation(item: Recommendation, result: ControlResult, names: _Names) -> Json:
     control, definition = item.control, item.definition
-    facts = {
+    facts: dict[str, str | None] = {
         "control-id": control.control_id,
         "outcome": control.outcome.value,
-        "reason": control.reason and control.reason.value,
+        "reason": control.reason.value if control.reason else None,
         "severity": definition.severity.value,
         "status": item.status.value,
         "points": f"{control.points:g}",
         "max-points": f"{control.max_points:g}",
         "exposed": str(control.exposed) if control.exposed else None,
-        "stale-since": control.stale_since and _time(control.stale_since),
+        "stale-since": _time(control.stale_since) if control.stale_since else None,
     }
     mapped = [(name, each) for name, ids in sorted(definition.frameworks.items()) for each in ids]
     found = {
@@ -180,13 +180,13 @@ def _observation(item: Recommendation, result: ControlResult, names: _Names) -> 
 
 
 def _evidence(evidence: Evidence) -> Json:
-    facts = {
+    facts: dict[str, str | None] = {
         "dataset": evidence.dataset,
         "source": evidence.source,
         "state": evidence.state.value,
-        "read-at": evidence.read_at and _time(evidence.read_at),
+        "read-at": _time(evidence.read_at) if evidence.read_at else None,
         "check": evidence.name,
-        "outcome": evidence.outcome and evidence.outcome.value,
+        "outcome": evidence.outcome.value if evidence.outcome else None,
     }
     return {
         "description": f"Read from {evidence.source} ({evidence.dataset}).",
