@@ -93,6 +93,7 @@ imports: install ## Who may import whom
 .PHONY: generated
 generated: install ## Generated files are current
 	@"$(BIN)/contracts" generate --check
+	@"$(BIN)/score-api" openapi generate --check
 	@"$(BIN)/evaluator" controls index --check --out contracts/generated/control-index.json
 	@"$(BIN)/evaluator" controls pages --check --out docs/reference/controls
 	@"$(BIN)/evaluator" controls schema --check --out controls/control.schema.json
@@ -145,6 +146,16 @@ $(GRAPH_VENV)/.installed: tests/graph/msgraph.lock $(STAMP)
 .PHONY: test-graph
 test-graph: install $(GRAPH_VENV)/.installed ## Microsoft's own client library against the Graph routes: fetches it once (250 MB on disk), half a minute
 	@PLUMBLINE_TEST_MSGRAPH="$(CURDIR)/$(GRAPH_VENV)/bin/python" "$(BIN)/pytest" -q tests/graph
+NODE := .cache/node/.installed
+
+$(NODE): requirements/client.lock | $(STAMP)
+	@echo "fetching Node, once (204 MB, hashes checked)"
+	@"$(UV)" pip install --python "$(BIN)/python" $(QUIET) --target .cache/node --require-hashes -r requirements/client.lock
+	@touch "$@"
+
+.PHONY: test-client
+test-client: install $(NODE) ## Clients generated from the OpenAPI document, type-checked, and its linter: fetches Node once
+	@"$(BIN)/pytest" -q tests/client
 
 .PHONY: faults
 faults: install ## Every fault of the simulators in every phase against the connectors: about five minutes
@@ -161,6 +172,7 @@ generate: install ## Write all generated files
 	@"$(BIN)/evaluator" controls schema --out controls/control.schema.json
 	@"$(BIN)/evaluator" controls lock
 	@"$(BIN)/contracts" generate
+	@"$(BIN)/score-api" openapi generate
 
 .PHONY: lock
 lock: install ## Compile the locks anew
@@ -171,6 +183,7 @@ lock: install ## Compile the locks anew
 		--no-emit-workspace --no-emit-project --format requirements-txt --no-annotate --no-header -o requirements/$$name.lock; done
 	@"$(UV)" pip compile --quiet --upgrade requirements/build.in --generate-hashes --universal --no-header --no-annotate -o requirements/build.lock
 	@"$(UV)" pip compile --quiet --upgrade tests/graph/msgraph.in --generate-hashes --universal --no-header --no-annotate -o tests/graph/msgraph.lock
+	@"$(UV)" pip compile --quiet --upgrade requirements/client.in --generate-hashes --universal --no-header --no-annotate -o requirements/client.lock
 	@"$(UV)" pip compile --quiet --upgrade requirements/bootstrap.in --generate-hashes --universal --no-header --no-annotate -o requirements/bootstrap.lock
 
 .PHONY: clean

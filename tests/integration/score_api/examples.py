@@ -38,8 +38,8 @@ def _event(name: str, model: type[E], **changes: Any) -> E:
     return model.model_validate({**found, **changes})
 
 
-async def fill(database: Database) -> None:
-    """The instance sales-eu of contoso as the examples of `contracts/` have it."""
+async def fill(database: Database, tenant: str = "contoso") -> None:
+    """The instance sales-eu of a tenant as the examples of `contracts/` have contoso's."""
     await composition.prepare(database)
     projection = projection_into(database)
     titles = {
@@ -59,9 +59,9 @@ async def fill(database: Database) -> None:
         for control, (digest, title, aliases) in titles.items()
     ]
     await projection.take_definitions(definitions)
-    await projection.take_status(_event("instance-status.v1.1.json", InstanceStatus))
+    await projection.take_status(_event("instance-status.v1.1.json", InstanceStatus, tenant=tenant))
     for name in ("control-results.v1.1.json", "control-results.v1.2.json"):
-        await projection.take_part(_event(name, ControlResults))
+        await projection.take_part(_event(name, ControlResults, tenant=tenant))
 
 
 async def record(database: Database) -> dict[str, Any]:

@@ -192,7 +192,7 @@ def _methods(request: Request) -> list[str]:
         method
         for route in routes
         if isinstance(route, APIRoute) and route.matches(request.scope)[0] is not Match.NONE
-        for method in route.methods
+        for method in route.methods or ()
     }
     return sorted(found | ({"HEAD"} if "GET" in found else set()))
 

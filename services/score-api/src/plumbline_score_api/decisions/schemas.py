@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from plumbline_contracts.events import Identifier, Outcome
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
 
 from plumbline_score_api.decisions.decision import Decision, Ended, Seen, Status
 from plumbline_score_api.moments import Moment
@@ -14,7 +15,7 @@ from plumbline_score_api.texts import Line, Text
 
 MOST_ITEMS = 500
 MOST_SELECTED = 2_000
-_ACCEPTED = {
+_ACCEPTED: JsonDict = {
     "status": "risk_accepted",
     "note": "A test org without customer data; it is switched off in spring.",
     "assignee": "ann@contoso.example",

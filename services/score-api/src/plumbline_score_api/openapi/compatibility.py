@@ -60,8 +60,8 @@ class _Documents:
 
     def _security(self, old: Json, new: Json) -> Iterator[str]:
         """Whoever fulfilled one of the old alternatives fulfils one of the new ones."""
-        wanted = new.get("security", self._new.get("security", [{}]))
-        for before in old.get("security", self._old.get("security", [{}])):
+        wanted = _requirements(new, self._new)
+        for before in _requirements(old, self._old):
             if not any(_suffices(before, now) for now in wanted):
                 yield f"security: {_named(before)} does not suffice any more"
 
@@ -255,6 +255,11 @@ def _tightened(before: _Shape, now: _Shape) -> Iterator[str]:
         )
         if is_tighter:
             yield f"{name} was {known}, is {value}"
+
+
+def _requirements(operation: Json, root: Json) -> list[dict[str, list[str]]]:
+    found: list[dict[str, list[str]]] = operation.get("security", root.get("security", [{}]))
+    return found
 
 
 def _suffices(before: Mapping[str, list[str]], now: Mapping[str, list[str]]) -> bool:

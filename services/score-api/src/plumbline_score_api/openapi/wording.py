@@ -145,8 +145,8 @@ IF_NONE_MATCH: Mapping[str, Any] = {
 
 PARAMETERS: Mapping[str, tuple[str, Any]] = {
     "instance": ("The id of an instance", "sales-eu"),
-    "control": ("The id of a control, or an alias such as Microsoft's", "SF-ID-12"),
-    "framework": ("The id of a framework", "cis_v8"),
+    "control": ("The id of a control, or an alias such as Microsoft's", "SF-ID-45"),
+    "framework": ("The id of a framework", "nist_800_53_r5"),
     "product": ("A product", "salesforce"),
     "key_id": ("The id of a key, which stands in the key behind `plk_`", "0123456789abcdef"),
     "limit": ("How many on one page", 50),
