@@ -146,6 +146,7 @@ $(GRAPH_VENV)/.installed: tests/graph/msgraph.lock $(STAMP)
 .PHONY: test-graph
 test-graph: install $(GRAPH_VENV)/.installed ## Microsoft's own client library against the Graph routes: fetches it once (250 MB on disk), half a minute
 	@PLUMBLINE_TEST_MSGRAPH="$(CURDIR)/$(GRAPH_VENV)/bin/python" "$(BIN)/pytest" -q tests/graph
+
 NODE := .cache/node/.installed
 
 $(NODE): requirements/client.lock | $(STAMP)

@@ -42,6 +42,10 @@ WITH_FIELDS = [operation for operation in WITH_BODY if operation.body]
 OURS = [operation for operation in OPERATIONS if not operation.template.startswith(OF_ANOTHER_SHAPE)]
 
 
+def _path(operation: Operation, values: dict[str, str]) -> str:
+    return re.sub(r"{(\w+)}", lambda found: values[found[1]], operation.template)
+
+
 def _stated(operation: Operation) -> dict[str, Any]:
     found: dict[str, Any] = DOCUMENT["paths"][operation.template][operation.method.lower()]
     return found
@@ -184,9 +188,7 @@ async def test_what_is_injected_into_a_path_is_not_found_or_refused(watch: Watch
     for operation in OPERATIONS:
         for name in re.findall(r"{(\w+)}", operation.template):
             for value in [quote(each, safe="") for each in INJECTED if each] + list(RAW) + ["a" * 65, "x%2Fy"]:
-                path = re.sub(
-                    r"{(\w+)}", lambda m, n=name, v=value: v if m[1] == n else FILLED[m[1]], operation.template
-                )
+                path = _path(operation, {**FILLED, name: value})
                 url = f"http://score-api{path}"
                 await watch.send(
                     operation.method, url, 404, 405, 422, params=operation.query or None, json=operation.body
@@ -232,7 +234,7 @@ async def test_what_is_no_json_that_all_read_alike_is_400(watch: Watch) -> None:
             await watch.send(operation.method, operation.path, 400, content=spoil(good), headers=JSON, what=name)
 
 
-WRONG = (
+WRONG: tuple[Any, ...] = (
     {"$gt": ""}, {"$where": "1"}, {"$ne": None}, [{"$gt": ""}], [], [[]], {}, 1e300, -1, 10**30, True, "\x00", "a\x00b",
     "\ud800", "\udfff x", "x" * 20_000, "\x1b[31m", "\x7f",
 )  # fmt: skip
@@ -328,8 +330,11 @@ def _cursors() -> Iterator[str]:
         "%00",
         "A" * 3000,
     )
+    positions: list[tuple[str | int, ...]] = [
+        (), (1,), ("x",), ("x", "y"), (10**30,), (True,), ("2026-13-01", "x"), ('{"$gt": ""}', "x"),
+    ]  # fmt: skip
     for scope in ("", "keys of contoso", "keys of fabrikam", "recommendations of fabrikam"):
-        for parts in [(), (1,), ("x",), ("x", "y"), (10**30,), (True,), ("2026-13-01", "x"), ('{"$gt": ""}', "x")]:
+        for parts in positions:
             yield cursors.encode(scope, *parts)
     for found in (["0" * 16, {"$gt": ""}], [{"$gt": ""}], {"$gt": ""}, ["0" * 16, "\ud800"], ["0" * 16, 1e999]):
         yield base64.urlsafe_b64encode(json.dumps(found).encode()).decode().rstrip("=")
