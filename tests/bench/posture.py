@@ -56,7 +56,7 @@ def _definition(product: Product, number: int) -> ControlDefinition:
             "severity": _SEVERITIES[number // 5 % 5],
             "max_points": POINTS,
             "user_impact": "low",
-            "implementation_cost": "medium",
+            "implementation_cost": "moderate",
             "threats": ["Account breach", "Data exfiltration"],
             "description": _TEXT * 4,
             "rationale": _TEXT * 3,

@@ -7,6 +7,7 @@ carry `tenant`, `instance` and, where known, `snapshot_id` and `trace_id`.
 import logging
 import sys
 from collections.abc import MutableMapping
+from functools import lru_cache
 from typing import Any, Literal
 
 import structlog
@@ -19,9 +20,14 @@ _TRACEBACKS = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(sh
 SECRET_WORDS = ("secret", "password", "token", "authorization", "assertion", "private_key", "api_key")
 
 
+@lru_cache(maxsize=1024)
+def _is_secret(name: str) -> bool:
+    return any(word in name.lower() for word in SECRET_WORDS)
+
+
 def _redact(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:  # noqa: ANN401
     for name in line:
-        if any(word in name.lower() for word in SECRET_WORDS):
+        if _is_secret(name):
             line[name] = "***"
     return line
 

@@ -9,11 +9,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict
 
 from plumbline_score_api.keys.schemas import Caller, Role
-from plumbline_score_api.pictures.bodies import Body
 from plumbline_score_api.pictures.service import PictureService
 from plumbline_score_api.problems import ForbiddenError, NotFoundError
 
@@ -58,11 +57,6 @@ async def session(request: Request) -> Session:
 async def streamed(request: Request) -> None:
     """A dependency of routes whose answer is sent as it arises: it is not held in memory, and has no ETag."""
     request.state.is_streamed = True
-
-
-def answered(body: Body) -> Response:
-    """A good answer in JSON whose bytes are there."""
-    return Response(body.content, media_type="application/json", headers={"ETag": body.tag})
 
 
 @dataclass(frozen=True)

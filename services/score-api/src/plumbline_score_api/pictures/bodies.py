@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 
 from plumbline_score_api.pictures.tenant import TenantPicture
@@ -21,6 +21,10 @@ class Body:
     def of(cls, content: bytes) -> "Body":
         """Bytes with their ETag."""
         return cls(content, f'"{hashlib.sha256(content).hexdigest()[:32]}"')
+
+
+Again = Callable[[], Awaitable[Body | None]]
+"""How to find the answer as of now, if it has been made already."""
 
 
 class Bodies:
@@ -45,13 +49,17 @@ class Bodies:
 
     def once(self, picture: TenantPicture, question: Hashable, make: Callable[[], bytes]) -> Body:
         """The answer to a question about a picture."""
-        name = (picture.number, question)
-        found = self._found.get(name)
+        found = self.find(picture, question)
         if found is None:
             found = Body.of(make())
-            self._keep(name, found)
-        else:
-            self._found.move_to_end(name)
+            self._keep((picture.number, question), found)
+        return found
+
+    def find(self, picture: TenantPicture, question: Hashable) -> Body | None:
+        """The answer, if it is made and not forgotten."""
+        found = self._found.get((picture.number, question))
+        if found is not None:
+            self._found.move_to_end((picture.number, question))
         return found
 
     def _keep(self, name: tuple[int, Hashable], body: Body) -> None:

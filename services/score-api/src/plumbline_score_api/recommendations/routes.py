@@ -5,7 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 from plumbline_contracts.events import ID_PATTERN
 
-from plumbline_score_api.access import NoQuery, Reader, RestrictableReader, answered
+from plumbline_score_api.access import NoQuery, Reader, RestrictableReader
+from plumbline_score_api.again import AgainRoute, answered
 from plumbline_score_api.problems import RESPONSES
 from plumbline_score_api.recommendations.schemas import (
     ExposedPage,
@@ -16,7 +17,7 @@ from plumbline_score_api.recommendations.schemas import (
 )
 from plumbline_score_api.recommendations.service import RecommendationService
 
-router = APIRouter(prefix="/v1/recommendations", tags=["recommendations"], responses=RESPONSES)
+router = APIRouter(prefix="/v1/recommendations", tags=["recommendations"], responses=RESPONSES, route_class=AgainRoute)
 
 Id = Annotated[str, Path(pattern=ID_PATTERN)]
 
@@ -31,7 +32,9 @@ async def list_recommendations(
     request: Request, who: RestrictableReader, query: Annotated[RecommendationQuery, Query()]
 ) -> Response:
     """Recommendations, the most worthwhile first."""
-    return answered(await _recommendations(request).page_body(who.tenant, query, who.restriction))
+    found = _recommendations(request)
+    body = await found.page_body(who.tenant, query, who.restriction)
+    return answered(request, body, found.page_again(who.tenant, query, who.restriction))
 
 
 @router.get("/{instance}/{control}", operation_id="getRecommendation")

@@ -1,5 +1,6 @@
 """Recommendations: findings of the current evaluations, with what people decided."""
 
+from collections.abc import Hashable
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ from plumbline_score_api.decisions.schemas import view
 from plumbline_score_api.history.changing import instance_scope
 from plumbline_score_api.history.repository import HistoryRepository
 from plumbline_score_api.keys.schemas import Restriction
-from plumbline_score_api.pictures.bodies import Body
+from plumbline_score_api.pictures.bodies import Again, Body
 from plumbline_score_api.pictures.picture import Recommendation
 from plumbline_score_api.pictures.service import PictureService
 from plumbline_score_api.pictures.tenant import TenantPicture
@@ -51,10 +52,18 @@ class RecommendationService:
     async def page_body(self, tenant: str, query: RecommendationQuery, within: Restriction | None = None) -> Body:
         """A page in the order that is asked for, as it is sent. Raises InvalidError for a bad cursor."""
         picture = await self._pictures.tenant(tenant, within)
-        question = ("page", query.model_dump_json())
         return self._pictures.bodies.once(
-            picture, question, lambda: self._page(tenant, picture, query).model_dump_json().encode()
+            picture, _question(query), lambda: self._page(tenant, picture, query).model_dump_json().encode()
         )
+
+    def page_again(self, tenant: str, query: RecommendationQuery, within: Restriction | None = None) -> Again:
+        """How to find the same, if it has been made of what is there now."""
+        question = _question(query)
+
+        async def again() -> Body | None:
+            return self._pictures.bodies.find(await self._pictures.tenant(tenant, within), question)
+
+        return again
 
     def _page(self, tenant: str, picture: TenantPicture, query: RecommendationQuery) -> RecommendationPage:
         filters = query.filters
@@ -164,6 +173,10 @@ class RecommendationService:
             is_cut=item.control.exposed > item.control.exposed_listed,
             next_cursor=cursors.encode(scope, number, start) if is_more else None,
         )
+
+
+def _question(query: RecommendationQuery) -> Hashable:
+    return "page", query.model_dump_json()
 
 
 def _found(picture: TenantPicture, instance: str, control: str) -> Recommendation:

@@ -1,11 +1,13 @@
 """Routes about scores."""
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from plumbline_contracts.events import ID_PATTERN, Product
 
-from plumbline_score_api.access import NoQuery, Reader, RestrictableReader, answered
+from plumbline_score_api.access import NoQuery, Reader, RestrictableReader
+from plumbline_score_api.again import AgainRoute, answered
 from plumbline_score_api.problems import RESPONSES
 from plumbline_score_api.scores.schemas import (
     CategoryList,
@@ -19,7 +21,7 @@ from plumbline_score_api.scores.schemas import (
 )
 from plumbline_score_api.scores.service import ScoreService
 
-router = APIRouter(prefix="/v1", tags=["scores"], responses=RESPONSES)
+router = APIRouter(prefix="/v1", tags=["scores"], responses=RESPONSES, route_class=AgainRoute)
 
 Id = Annotated[str, Path(pattern=ID_PATTERN)]
 Empty = Annotated[NoQuery, Query()]
@@ -34,7 +36,9 @@ def _scores(request: Request) -> ScoreService:
 @router.get("/secure-score", operation_id="getSecureScore", response_model=SecureScore)
 async def get_secure_score(request: Request, who: RestrictableReader, _: Empty) -> Response:
     """The tenant's Secure Score, with each product's."""
-    return answered(await _scores(request).secure_score_body(who.tenant, who.restriction))
+    scores = _scores(request)
+    body = await scores.secure_score_body(who.tenant, who.restriction)
+    return answered(request, body, partial(scores.secure_score_again, who.tenant, who.restriction))
 
 
 @router.get("/products", operation_id="listProducts")

@@ -1,7 +1,7 @@
 """Scores of every scope, from the tenant's picture."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
@@ -102,10 +102,14 @@ class ScoreService:
     async def secure_score_body(self, tenant: str, within: Within = None) -> Body:
         """The same as it is sent."""
         scene = await self.scene(tenant, within)
-        question = ("secure score", scene.choices, scene.limits)
         return self._pictures.bodies.once(
-            scene.picture, question, lambda: _secure_score(scene).model_dump_json().encode()
+            scene.picture, _question(scene), lambda: _secure_score(scene).model_dump_json().encode()
         )
+
+    async def secure_score_again(self, tenant: str, within: Within = None) -> Body | None:
+        """The same, if it has been made of what is there now."""
+        scene = await self.scene(tenant, within)
+        return self._pictures.bodies.find(scene.picture, _question(scene))
 
     async def products(self, tenant: str, within: Within = None) -> list[ProductScore]:
         """The score of each product."""
@@ -170,6 +174,10 @@ class ScoreService:
         """The picture first: an instance has its insights before it is seen."""
         picture = await self._pictures.tenant(tenant)
         return Scene(picture, await self._insights.read_all(tenant), await self._zones.limits(tenant))
+
+
+def _question(scene: Scene) -> Hashable:
+    return "secure score", scene.choices, scene.limits
 
 
 def _secure_score(scene: Scene) -> SecureScore:
