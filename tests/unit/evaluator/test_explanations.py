@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plumbline_contracts.events import ControlResult, DatasetState, DatasetSummary, Outcome
+from plumbline_contracts.events import ControlResult, DatasetError, DatasetState, DatasetSummary, Outcome, Product
 from plumbline_evaluator import casework
 from plumbline_evaluator.catalogue.loading import load
 from plumbline_evaluator.catalogue.model import Control, CountCheck, RowCheck
@@ -133,6 +133,19 @@ def test_what_may_be_absent_is_named_as_people_know_it() -> None:
             assert not isinstance(check, CountCheck) or check.singular, control.id
 
 
+def test_a_right_that_several_parts_need_is_told_once() -> None:
+    evaluation = Evaluation(CATALOGUE.plans[Product.SERVICENOW], CATALOGUE.digests, {})
+    error = DatasetError(code="http_403", message="an access rule forbids it", permission="read ACL", remedy="there")
+    summary = DatasetSummary(name="system_properties", kind="rows", state=DatasetState.DENIED, source="s", error=error)
+    results = [item for item in evaluation.conclude([summary]) if isinstance(item, ControlResult)]
+    text = next(result.explanation for result in results if result.control_id == "SNOW-LOG-11")
+    said = "sys_properties could not be read (an access rule forbids it)."
+    assert text == (
+        f"Multi-provider SSO debugging: {said} Grant read ACL: there. "
+        f"Secure cookie debugging: {said} Locked element explanations: {said}"
+    )
+
+
 def test_a_part_without_any_of_a_population_says_so() -> None:
     text = _explained("SNOW-ACL-61", "system_properties", [], DatasetState.TRUNCATED)
     assert "what was read has no properties that enforce the scope of an application" in text
@@ -168,7 +181,9 @@ def test_rows_are_named_as_people_know_them() -> None:
     text = _explained("SNOW-ACL-02", "plugins", [plugin])
     assert text == "Found is_active = false for High Security Settings in v_plugin; expected: the plugin is active."
     absent = _explained("SNOW-ACL-02", "plugins", [])
-    assert absent == "Found no com.glide.high_security in v_plugin; expected: the plugin is active."
+    assert absent == (
+        "Found no plugin High Security Settings (com.glide.high_security) in v_plugin; expected: the plugin is active."
+    )
 
 
 SENTENCES = {

@@ -22,7 +22,7 @@ from plumbline_evaluator.catalogue.model import AppliesWhen, DocumentCheck, Prop
 from plumbline_evaluator.expressions import Expression, quoted
 from plumbline_evaluator.judging.plan import RANK, Leaf
 from plumbline_evaluator.judging.presence import FieldReader
-from plumbline_evaluator.judging.verdicts import Verdict, decided, explained, sentence
+from plumbline_evaluator.judging.verdicts import GRANT, Verdict, decided, explained, sentence
 
 Params = Mapping[str, JsonValue]
 
@@ -70,7 +70,7 @@ def unreadable(schema: DatasetSchema, summary: DatasetSummary) -> Verdict:
 
 def _grant(error: DatasetError | None) -> str:
     """What to grant; nothing where the collector named nothing, because what is named there would not help."""
-    return f" Grant {error.permission}: {error.remedy}." if error and error.permission and error.remedy else ""
+    return f"{GRANT}{error.permission}: {error.remedy}." if error and error.permission and error.remedy else ""
 
 
 def granting(summary: DatasetSummary) -> str:

@@ -1,6 +1,6 @@
 """What judging gives, before it becomes a ControlResult, and how verdicts of sub-checks combine."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from plumbline_contracts.events import Evidence, Outcome, UnknownReason
@@ -92,6 +92,8 @@ def combine_share(parts: Sequence[tuple[str, Verdict]]) -> Verdict:
     return replace(combined, explanation=lead + combined.explanation, compliant=passed, total=len(asked))
 
 
+GRANT = " Grant "
+"""How the sentence begins that names the right to grant, behind what was found."""
 _MET = "As expected: "
 
 
@@ -100,10 +102,19 @@ def _named(name: str, text: str) -> str:
     return text if name in text else f"{name}: {text}"
 
 
+def _each_grant_once(texts: Iterable[str]) -> Iterator[str]:
+    """The texts; where several end in the same right to grant, the first tells it for all."""
+    told: set[str] = set()
+    for text in texts:
+        said, _, grant = text.partition(GRANT)
+        yield said if grant in told else text
+        told.add(grant or text)
+
+
 def _told(parts: Sequence[tuple[str, Verdict]], outcome: Outcome) -> str:
     """What the deciding parts say; of parts that all comply, that they do is said once."""
     if outcome is not Outcome.PASS or not all(verdict.explanation.startswith(_MET) for _, verdict in parts):
-        return " ".join(_named(name, verdict.explanation) for name, verdict in parts)
+        return " ".join(_each_grant_once(_named(name, verdict.explanation) for name, verdict in parts))
     texts = (_named(name, verdict.explanation.removeprefix(_MET).removesuffix(".")) for name, verdict in parts)
     return f"{_MET}{'; '.join(texts)}."
 
