@@ -12,8 +12,10 @@ from typing import Any
 
 import httpx
 import pytest
+from jsonschema import Draft202012Validator
 from plumbline_contracts.events import Health, Outcome, Severity
 from plumbline_score_api import app as composition
+from plumbline_score_api import problems
 from plumbline_score_api.app import Database
 from plumbline_score_api.keys.schemas import Role
 from plumbline_score_api.projection.service import ProjectionService
@@ -27,6 +29,7 @@ from plumbline_score_api.webhooks.targets import TargetRules
 from structlog.testing import capture_logs
 
 from tests.integration.score_api import targets
+from tests.integration.score_api.asking import bare_app
 from tests.integration.score_api.events import Judged, definition, result, status
 from tests.integration.score_api.in_process import ALL_ROLES, client_for
 from tests.integration.score_api.stage import Stage
@@ -286,6 +289,7 @@ async def test_a_regression_arrives_signed_as_the_how_to_verifies_it(
             verify(hook["secret"], {**each.headers, "webhook-timestamp": "1614265330"}, each.body)
         assert each.headers["content-type"] == "application/json"
         assert each.line == "POST /hook?token=receivers-own HTTP/1.1"
+        _is_as_documented(each.said)
     said = {(each.said["type"], each.said["data"].get("scope")): each.said["data"] for each in received}
     assert said.keys() == {
         ("finding.regressed", None),
@@ -301,6 +305,18 @@ async def test_a_regression_arrives_signed_as_the_how_to_verifies_it(
     assert {item["response_code"] for item in log} == {204}
     assert {item["attempts"] for item in log} == {1}
     assert {item["delivery_id"] for item in log} == {each.message_id for each in received}
+
+
+def _is_as_documented(message: dict[str, Any]) -> None:
+    """Whether the document describes a message."""
+    document = problems.document(bare_app().openapi())
+    for operation in (item["post"] for item in document["webhooks"].values()):
+        assert operation["security"] == [], "a receiver has no key of ours"
+        schema = operation["requestBody"]["content"]["application/json"]["schema"]
+        validator = Draft202012Validator({**schema, "components": document["components"]})
+        if validator.is_valid(message):
+            return
+    raise AssertionError(f"the document knows no such message: {message}")
 
 
 def _verifier() -> Callable[[str, dict[str, str], bytes], None]:

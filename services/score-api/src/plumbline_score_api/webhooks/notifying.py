@@ -49,6 +49,8 @@ log = structlog.get_logger(__name__)
 
 QUEUED = Counter("plumbline_score_api_webhook_messages_total", "Messages that were queued, by type", ["type"])
 ENTRIES_AT_ONCE = 200
+BATCHES_AT_ONCE = 20
+"""How much of a backlog one turn reads of a partition, so that none of them waits for another."""
 TURN_SECONDS = 1.0
 CONNECTIONS_SECONDS = 10.0
 EXPIRY_SECONDS = 60.0
@@ -122,8 +124,8 @@ class Notifier:
     # --- the change log
 
     async def read_log(self, partition: int, now: datetime) -> None:
-        """Queue what the entries of a partition say that were not read yet. Raises UnavailableError."""
-        while True:
+        """Queue what the next entries of a partition say. Raises UnavailableError."""
+        for _ in range(BATCHES_AT_ONCE):
             since = await self._progress.cursor(partition)
             entries = await self._sources.changes.of_all(partition, since, ENTRIES_AT_ONCE)
             if not entries:

@@ -58,9 +58,13 @@ class WebhookRepository:
         await self._webhooks.insert_one({"_id": f"{tenant}/{subscription.webhook_id}", **document})
 
     async def replace(self, tenant: str, known: Subscription, new: Subscription) -> bool:
-        """Write what a subscription is now if nobody did since `known`; whether it was done."""
+        """Write what a subscription is now if nobody did since `known`; whether it was done.
+
+        The rest that a target wanted is over when there is another target.
+        """
         mine = {"_id": f"{tenant}/{known.webhook_id}", "tenant": tenant, "revision": known.revision}
-        return bool((await self._webhooks.update_one(mine, {"$set": _fields(new)})).matched_count)
+        rest = {"hold_until": None} if new.url != known.url else {}
+        return bool((await self._webhooks.update_one(mine, {"$set": _fields(new) | rest})).matched_count)
 
     async def delete(self, tenant: str, webhook_id: str) -> bool:
         """Delete one with its secrets; whether there was one."""

@@ -149,28 +149,30 @@ async def redeliver(
 # --- what is sent to a target. Nobody asks for it here: the document describes it.
 
 messages = APIRouter(tags=["webhooks"])
+_OUTSIDE: dict[str, Any] = {"security": []}
+"""A receiver knows us by the signature, and has no key of ours."""
 
 
-@messages.post("score.dropped", operation_id="onScoreDropped", status_code=204)
+@messages.post("score.dropped", operation_id="onScoreDropped", status_code=204, openapi_extra=_OUTSIDE)
 def on_score_dropped(body: ScoreDroppedMessage) -> None:
     """A score fell by at least as much as the subscription says."""
 
 
-@messages.post("finding", operation_id="onFinding", status_code=204)
+@messages.post("finding", operation_id="onFinding", status_code=204, openapi_extra=_OUTSIDE)
 def on_finding(body: FindingMessage) -> None:
     """A finding opened (`finding.opened`) or regressed (`finding.regressed`)."""
 
 
-@messages.post("exception.expiring", operation_id="onExceptionExpiring", status_code=204)
+@messages.post("exception.expiring", operation_id="onExceptionExpiring", status_code=204, openapi_extra=_OUTSIDE)
 def on_exception_expiring(body: ExceptionMessage) -> None:
     """A decision ends soon."""
 
 
-@messages.post("connection", operation_id="onConnection", status_code=204)
+@messages.post("connection", operation_id="onConnection", status_code=204, openapi_extra=_OUTSIDE)
 def on_connection(body: ConnectionMessage) -> None:
     """A connection became unhealthy (`connection.unhealthy`) or is well again (`connection.recovered`)."""
 
 
-@messages.post("webhook.test", operation_id="onWebhookTest", status_code=204)
+@messages.post("webhook.test", operation_id="onWebhookTest", status_code=204, openapi_extra=_OUTSIDE)
 def on_webhook_test(body: ProbeMessage) -> None:
     """A person asked for a test."""
