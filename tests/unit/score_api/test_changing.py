@@ -215,6 +215,37 @@ def test_totals_of_instances_add_up() -> None:
     assert add([]) == Totals()
 
 
+CONTROLS = st.lists(
+    st.tuples(st.sampled_from(list(Outcome)), st.floats(0.01, 0.99), st.sampled_from(["Apps", "Data"]), st.booleans()),
+    max_size=5,
+)
+
+
+def _drawn(controls: list[Any], instance: str) -> Totals:
+    named = [(f"C-{number}", *each) for number, each in enumerate(controls)]
+    return totals_of(
+        picture(
+            [control(name, outcome, share=share) for name, outcome, share, *_ in named],
+            instance=instance,
+            definitions=[
+                definition(name, category=category, frameworks={"soc2": ["1"]} if is_mapped else {})
+                for name, _, _, category, is_mapped in named
+            ],
+            stale_at=START,
+            clock=START if len(controls) % 2 else None,
+        )
+    )
+
+
+@settings(deadline=None)
+@given(st.lists(CONTROLS, min_size=1, max_size=4), CONTROLS)
+def test_what_one_instance_adds_can_be_exchanged(drawn: list[list[Any]], new: list[Any]) -> None:
+    totals = [_drawn(controls, f"i{number}") for number, controls in enumerate(drawn)]
+    now = _drawn(new, "i0")
+    assert add([add(totals), now], less=[totals[0]]) == add([now, *totals[1:]])
+    assert add(totals, less=totals) == Totals()
+
+
 def test_insights_bring_and_take_what_an_instance_adds() -> None:
     parts = {name: Totals(score=Score(current=3, max=9)) for name in "abcd"}
     before = {"a": Insights.MAIN, "b": Insights.OFF, "c": Insights.ON}

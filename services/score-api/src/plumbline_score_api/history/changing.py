@@ -4,9 +4,11 @@ A state is what stands for every control; the difference of two states is exactl
 the points of a history always add up: over all controls, and over those of a category or framework alone.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from plumbline_contracts.events import Insights, Outcome
@@ -14,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from plumbline_score_api.decisions.decision import Status
 from plumbline_score_api.pictures.picture import InstancePicture, Recommendation, Summary
-from plumbline_score_api.scores.scoring import Points
+from plumbline_score_api.scores.scoring import Points, total
 
 
 class Kind(StrEnum):
@@ -163,13 +165,25 @@ def _plus(one: dict[str, Tally], other: dict[str, Tally]) -> dict[str, Tally]:
     return {name: one.get(name, Tally()).plus(other.get(name, Tally())) for name in sorted(one.keys() | other.keys())}
 
 
-class Part(BaseModel):
-    """What one instance adds to a scope of several, as of its point `seq`."""
+@dataclass(frozen=True)
+class Part:
+    """What one instance adds to a scope of several, as of its point `seq`: totals that are read when they are needed.
 
-    model_config = ConfigDict(frozen=True)
+    A scope has one for each of its instances, and most changes touch one of them.
+    """
 
     seq: int
-    totals: Totals
+    body: str
+
+    @classmethod
+    def of(cls, point: "Point") -> "Part":
+        """The part that a point of an instance makes."""
+        return cls(point.seq, point.totals.model_dump_json(exclude_defaults=True))
+
+    @cached_property
+    def totals(self) -> Totals:
+        """The instance's sums."""
+        return Totals.model_validate_json(self.body)
 
 
 class Source(BaseModel):
@@ -204,7 +218,6 @@ class Point(BaseModel):
 
 
 STATES = TypeAdapter(dict[str, State])
-PARTS = TypeAdapter(dict[str, Part])
 CHOICES = TypeAdapter(dict[str, Insights])
 TENANT = "tenant"
 SYSTEM = "system"
@@ -270,28 +283,48 @@ def score_of(points: Points) -> Score:
     )
 
 
-def _points(score: Score) -> Points:
-    return Points(score.current, score.max, score.measured, score.planned, score.achievable)
-
-
-def add(parts: Iterable[Totals]) -> Totals:
-    """The sums of a scope of several instances."""
-    found = list(parts)
+def add(parts: Iterable[Totals], *, less: Iterable[Totals] = ()) -> Totals:
+    """The sums of a scope of several instances, less those of some that were in the first ones."""
+    signed = [*((1, part) for part in parts), *((-1, part) for part in less)]
     return Totals(
-        **_added(found),
-        categories=_added_by_name([part.categories for part in found]),
-        frameworks=_added_by_name([part.frameworks for part in found]),
-        stale_instances=sum(part.stale_instances for part in found),
+        **_added(signed).model_dump(),
+        categories=_added_by_name([(sign, part.categories) for sign, part in signed]),
+        frameworks=_added_by_name([(sign, part.frameworks) for sign, part in signed]),
+        stale_instances=sum(sign * part.stale_instances for sign, part in signed),
     )
 
 
-def _added(parts: Iterable[Sums]) -> dict[str, Any]:
-    return _sums(Summary.sum(Summary(_points(p.score), p.outcomes, p.statuses, p.stale, p.regressed) for p in parts))
+def _added(parts: Sequence[tuple[int, Sums]]) -> Sums:
+    points = total(Points(*(sign * value for value in _points(sums.score))) for sign, sums in parts)
+    return Sums(
+        score=score_of(points),
+        outcomes=_counted((sign, sums.outcomes) for sign, sums in parts),
+        statuses=_counted((sign, sums.statuses) for sign, sums in parts),
+        regressed=sum(sign * sums.regressed for sign, sums in parts),
+        stale=sum(sign * sums.stale for sign, sums in parts),
+    )
 
 
-def _added_by_name(parts: list[dict[str, Sums]]) -> dict[str, Sums]:
-    names = sorted({name for part in parts for name in part})
-    return {name: Sums(**_added(part[name] for part in parts if name in part)) for name in names}
+def _points(score: Score) -> tuple[float, ...]:
+    return score.current, score.max, score.measured, score.planned, score.achievable
+
+
+def _counted(parts: Iterable[tuple[int, Mapping[str, int]]]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for sign, counts in parts:
+        for name, count in counts.items():
+            found[name] = found.get(name, 0) + sign * count
+    return {name: count for name, count in sorted(found.items()) if count}
+
+
+def _added_by_name(parts: Sequence[tuple[int, Mapping[str, Sums]]]) -> dict[str, Sums]:
+    """By name, without those of which nothing is left."""
+    groups: dict[str, list[tuple[int, Sums]]] = {}
+    for sign, named in parts:
+        for name, sums in named.items():
+            groups.setdefault(name, []).append((sign, sums))
+    found = {name: _added(group) for name, group in sorted(groups.items())}
+    return {name: sums for name, sums in found.items() if sums != Sums()}
 
 
 def between(

@@ -214,11 +214,11 @@ def _with_part(known: Record, source: Point, product: Product) -> Record | None:
     part = known.parts.get(instance)
     if part is not None and part.seq >= source.seq:
         return None
-    parts = known.parts | {instance: Part(seq=source.seq, totals=source.totals)}
+    parts = known.parts | {instance: Part.of(source)}
     new, names = replace(known, parts=parts), counted(known.insights)
     if instance not in names:
         return new
-    totals = add(each.totals for name, each in parts.items() if name in names)
+    totals = add([known.totals, source.totals], less=[part.totals] if part is not None else [])
     brought = day_tally(source.changes, [], is_first=source.seq == 1)
     point = _point(known, totals, _not_before(known, source.at), brought)
     point = point.model_copy(update={"source": Source(instance=instance, seq=source.seq)})

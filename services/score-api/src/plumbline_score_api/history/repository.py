@@ -12,7 +12,6 @@ from pymongo.errors import DuplicateKeyError
 
 from plumbline_score_api.history.changing import (
     CHOICES,
-    PARTS,
     STATES,
     DayTally,
     Part,
@@ -187,7 +186,7 @@ def _fields(record: Record) -> Document:
         "evaluation": record.evaluation,
         "clock": record.clock.isoformat() if record.clock else None,
         "states": STATES.dump_json(record.states).decode(),
-        "parts": PARTS.dump_json(record.parts, exclude_defaults=True).decode(),
+        "parts": [{"instance": name, "seq": part.seq, "body": part.body} for name, part in record.parts.items()],
         "insights": CHOICES.dump_json(record.insights).decode(),
         "outbox": record.outbox.model_dump_json(exclude_defaults=True) if record.outbox else None,
         "is_pending": record.outbox is not None,
@@ -206,7 +205,7 @@ def _record(document: Document) -> Record:
         evaluation=document["evaluation"],
         clock=datetime.fromisoformat(document["clock"]) if document["clock"] else None,
         states=STATES.validate_json(document["states"]),
-        parts=PARTS.validate_json(document["parts"]),
+        parts={part["instance"]: Part(part["seq"], part["body"]) for part in document["parts"]},
         insights=CHOICES.validate_json(document["insights"]),
         outbox=Point.model_validate_json(document["outbox"]) if document["outbox"] else None,
     )

@@ -31,7 +31,7 @@ class InstanceDetail(InstanceItem):
     datasets: list[DatasetSummary] = Field(description="What was read: state, rows, calls, bytes, seconds")
     changes: list[AuditEntry] = Field(description="What the product's audit trail said when it was last read")
     outcomes: dict[str, int] = Field(description="Outcome to number of controls")
-    stale: int = Field(description="Controls whose last result stands in for one that could not be read")
+    stale: int = Field(description="Controls that were not measured in time")
     trace_id: str | None = Field(
         description="The trace of the current evaluation, from the request for its collection on: all logs have it"
     )
