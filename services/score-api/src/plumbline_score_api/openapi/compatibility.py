@@ -258,7 +258,8 @@ def _tightened(before: _Shape, now: _Shape) -> Iterator[str]:
 
 
 def _requirements(operation: Json, root: Json) -> list[dict[str, list[str]]]:
-    found: list[dict[str, list[str]]] = operation.get("security", root.get("security", [{}]))
+    stated: Any = operation.get("security", root.get("security", [{}]))
+    found: list[dict[str, list[str]]] = stated
     return found
 
 
