@@ -482,7 +482,7 @@ async def test_a_product_without_instances_is_404_and_an_unknown_one_422(client:
 async def test_a_wrong_method_is_405_and_says_which_are_allowed(client: httpx.AsyncClient) -> None:
     answer = await client.delete("/v1/secure-score")
     _problem(answer, 405)
-    assert answer.headers["allow"] == "GET"
+    assert answer.headers["allow"] == "GET, HEAD"
 
 
 # --- conditional answers, limits, failures
