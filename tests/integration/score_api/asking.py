@@ -59,6 +59,8 @@ class Operation:
     template: str
     query: dict[str, Any]
     body: Any
+    is_endless: bool = False
+    """Whether its good answer goes on for ever: server-sent events."""
 
     @property
     def path(self) -> str:
@@ -84,7 +86,14 @@ def operations() -> list[Operation]:
     """All operations of the document."""
     document = bare_app().openapi()
     return [
-        Operation(operation["operationId"], method.upper(), path, _query(operation), _body(operation, document))
+        Operation(
+            operation["operationId"],
+            method.upper(),
+            path,
+            _query(operation),
+            _body(operation, document),
+            "text/event-stream" in operation["responses"].get("200", {}).get("content", {}),
+        )
         for path, item in document["paths"].items()
         for method, operation in item.items()
     ]

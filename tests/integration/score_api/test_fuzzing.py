@@ -23,6 +23,7 @@ from tests.integration.score_api.stage import Stage
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
+ENDLESS = [operation.name for operation in operations() if operation.is_endless]
 SECRET = "not-yours"
 TENANTS = {"claim": "tid", "map": {"c": "contoso", "f": "fabrikam"}}
 ALL = [role.value for role in Role]
@@ -106,7 +107,7 @@ def test_whatever_is_sent_the_answer_is_as_documented(
     report = _fuzz(tmp_path, str(client.base_url), credentials, f"{SECRET}-{other}", *RUNS[who])
 
     assert _documents(stage, *changing) == before
-    assert report["operations"]["tested"] == len(operations())
+    assert report["operations"]["tested"] == len(operations()) - len(ENDLESS)
     assert report["test_cases"]["generated"] > 5 * len(operations())
     if who == "contoso":
         phases = {name: rates.values() for name, rates in report["valid_rates"].items()}
@@ -139,6 +140,7 @@ def _run(folder: Path, url: str, credentials: str, secret: str, *options: str) -
     command = [
         str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(HERE / "schemathesis.toml"), "run",
         f"{url.rstrip('/')}/openapi.json", "--header", f"Authorization: Bearer {credentials}", "--no-color", *options,
+        *(option for name in ENDLESS for option in ("--exclude-operation-id", name)),
     ]  # fmt: skip
     environment = {**os.environ, "PLUMBLINE_TEST_SECRET": secret, "PYTHONPATH": str(ROOT)}
     return subprocess.run(

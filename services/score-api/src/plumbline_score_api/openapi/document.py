@@ -57,7 +57,7 @@ def demanded(dependant: Dependant) -> frozenset[Role]:
 
 def _by_operation(app: FastAPI) -> dict[str, APIRoute]:
     routes = [context.original_route for context in iter_route_contexts(app.routes)]
-    return {route.operation_id: route for route in routes if isinstance(route, APIRoute) and route.operation_id}
+    return {route.unique_id: route for route in routes if isinstance(route, APIRoute)}
 
 
 def whole(derived: Json, routes: Mapping[str, APIRoute]) -> Json:
@@ -158,7 +158,7 @@ def _describe(operation: Json, roles: frozenset[Role]) -> None:
         return
     named = sorted(roles, key=list(Role).index)
     told = " or ".join(f"`{role.value}`" for role in named)
-    operation["description"] = f"{operation['description']}\n\nNeeds the role {told}."
+    operation["description"] = f"{operation.get('description', '')}\n\nNeeds the role {told}.".strip()
     operation["security"] = [{scheme: [role.value]} for scheme in ("key", "token") for role in named]
 
 
