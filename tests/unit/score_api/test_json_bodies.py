@@ -19,7 +19,7 @@ VALUES = st.recursive(
     max_leaves=20,
 )
 MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
-FIRST, LAST = datetime.min + timedelta(days=1), datetime.max - timedelta(days=1)
+FIRST, LAST = datetime.fromisoformat("0002-01-01"), datetime.fromisoformat("9998-12-31")
 OFFSETS = st.integers(-23 * 60, 23 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 
 

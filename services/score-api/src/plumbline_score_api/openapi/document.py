@@ -71,6 +71,7 @@ def whole(derived: Json, routes: Mapping[str, APIRoute]) -> Json:
         if method == "get" and not _is_streamed(route.dependant):
             _add_conditions(operation)
         _add_tags_of_writes(operation)
+        _describe_answer(_good(operation), document["components"]["schemas"])
         _finish_parameters(operation)
         _add_examples(operation, examples.get(operation["operationId"], {}))
     _untitle(document["components"]["schemas"])
@@ -234,6 +235,15 @@ def _without_null(schema: Json) -> Json:
     rest = [option for option in options if option != {"type": "null"}]
     others = {name: value for name, value in schema.items() if name not in ("anyOf", "default")}
     return {**others, **rest[0]} if len(rest) == 1 else {**others, "anyOf": rest}
+
+
+def _describe_answer(response: Json, schemas: Json) -> None:
+    """In the words of its model, where the route says nothing."""
+    if response.get("description") != "Successful Response":
+        return
+    named = [content.get("schema", {}).get("$ref", "") for content in response.get("content", {}).values()]
+    found = [schemas[name.rsplit("/", 1)[1]].get("description", "") for name in named if name]
+    response["description"] = (next(iter(found), "") or "It is done.") if named else "It is done; there is no body."
 
 
 def _add_examples(operation: Json, recorded: Json) -> None:
