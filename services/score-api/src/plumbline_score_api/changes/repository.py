@@ -5,7 +5,9 @@ has read up to a number has missed nothing, even while two replicas believe to b
 the beginning of a partition, and how far that goes is written down first: nobody takes a shorter log for a whole one.
 """
 
+import asyncio
 import contextlib
+import random
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ Position = Mapping[int, int]
 """Partition to the number of an entry. A partition that is not there stands at 0, before its first entry."""
 DUPLICATE_KEY = 11000
 ATTEMPTS = 20
+PAUSE_SECONDS = 0.01
 KEY_BYTES = 64
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -80,7 +83,8 @@ class ChangeLogRepository:
 
     async def append(self, tenant: str, partition: int, changes: list[Change]) -> None:
         """Add entries in their order; adding one again changes nothing. Raises BusyLogError."""
-        for _ in range(ATTEMPTS if changes else 0):
+        for attempt in range(ATTEMPTS if changes else 0):
+            await asyncio.sleep(random.uniform(0, PAUSE_SECONDS * attempt))  # noqa: S311  # so that one of two is first
             names = [f"{tenant}/{change.event_id}" for change in changes]
             known = {d["event"] async for d in self._changes.find({"event": {"$in": names}}, {"event": 1})}
             missing = [change for change, name in zip(changes, names, strict=True) if name not in known]

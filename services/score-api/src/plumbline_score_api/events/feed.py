@@ -96,7 +96,8 @@ class Feed:
     ) -> None:
         self._changes, self._transient, self._most_kept, self._clock = changes, transient, most_kept, clock
         self._batches: deque[Batch] = deque()
-        self._weight = 0
+        self.weight = 0
+        """What is kept for streams: entries, and one per batch."""
         self._tasks: list[asyncio.Task[None]] = []
         self._beginning = asyncio.Lock()
         self._seal: Seal | None = None
@@ -106,7 +107,12 @@ class Feed:
         self.news = asyncio.Event()
         """Set when there is another batch or a stream has to end; each time it is a new one."""
         self.members: set[Member] = set()
-        LAG.set_function(lambda: self._clock() - self._read_at if self._tasks else 0.0)
+        LAG.set_function(lambda: self._clock() - self._read_at if self.is_reading else 0.0)
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether it is at work."""
+        return bool(self._tasks)
 
     @asynccontextmanager
     async def joined(self, member: Member) -> AsyncIterator[None]:
@@ -149,7 +155,7 @@ class Feed:
             seal = await self.seal()
             self.mark = Mark(self.mark.number, await self._changes.heads())
             self._batches.clear()
-            self._weight, self._read_at = 0, self._clock()
+            self.weight, self._read_at = 0, self._clock()
             self._tasks = [asyncio.create_task(work) for work in (self._follow(seal), self._watch())]
             for task in self._tasks:
                 task.add_done_callback(self._on_end)
@@ -208,9 +214,9 @@ class Feed:
 
     def _keep(self, batch: Batch) -> None:
         self._batches.append(batch)
-        self._weight += batch.weight
-        while self._weight > self._most_kept and len(self._batches) > 1:
-            self._weight -= self._batches.popleft().weight
+        self.weight += batch.weight
+        while self.weight > self._most_kept and len(self._batches) > 1:
+            self.weight -= self._batches.popleft().weight
         self.mark = Mark(batch.number, batch.position)
         self._wake()
 

@@ -32,12 +32,9 @@ _SAYS: dict[int | str, dict[str, Any]] = {
 
 
 class EventStream(StreamingResponse):
-    """Server-sent events, which a proxy must not hold back."""
+    """Server-sent events."""
 
     media_type = "text/event-stream"
-
-    def __init__(self, content: AsyncIterator[bytes]) -> None:
-        super().__init__(content, headers={"X-Accel-Buffering": "no"})
 
 
 def _events(request: Request) -> EventService:
@@ -68,4 +65,5 @@ async def stream_events(
     connection alive too. The event `reset` says that something is missing: read again what you show.
     """
     cursor = last_event_id or query.last_event_id
-    return EventStream(await _events(request).stream(who.tenant, member, query, cursor))
+    frames = await _events(request).stream(who.tenant, member, query, cursor)
+    return EventStream(frames, headers={"X-Accel-Buffering": "no"})  # a proxy must not hold it back

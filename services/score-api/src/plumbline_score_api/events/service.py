@@ -41,10 +41,11 @@ class EventService:
         transient: tuple[type[Exception], ...],
         limits: StreamLimits | None = None,
         times: Times | None = None,
+        feed: Feed | None = None,
     ) -> None:
         self._changes, self._transient = changes, transient
         self._limits, self._times = limits or StreamLimits(), times or Times()
-        self.feed = Feed(changes, transient)
+        self.feed = feed or Feed(changes, transient)
 
     @property
     def open(self) -> int:
