@@ -52,7 +52,8 @@ class Reading:
                         yield self._told(entry)
                 if len(entries) < PAGE:
                     self._move(partition, last)
-                yield frames.beat(self.cursor)
+                else:
+                    yield frames.beat(self.cursor)
 
     def _told(self, entry: Entry) -> bytes:
         SENT.labels(entry.change.kind.value).inc()
