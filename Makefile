@@ -144,7 +144,7 @@ $(GRAPH_VENV)/.installed: tests/graph/msgraph.lock $(STAMP)
 	@touch "$@"
 
 .PHONY: test-graph
-test-graph: install $(GRAPH_VENV)/.installed ## Microsoft's own client library against the Graph routes: fetches it once (250 MB on disk), half a minute
+test-graph: install $(GRAPH_VENV)/.installed ## Microsoft's own client library against the Graph routes: fetches it once (242 MB on disk), one to three minutes
 	@PLUMBLINE_TEST_MSGRAPH="$(CURDIR)/$(GRAPH_VENV)/bin/python" "$(BIN)/pytest" -q tests/graph
 
 NODE := .cache/node/.installed
