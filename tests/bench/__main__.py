@@ -9,6 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import structlog
 from plumbline_contracts.events import Product
 
 from tests.bench import bare, core, latency, projecting, report, serving, sizes, throughput
@@ -27,6 +28,7 @@ def main() -> int:
     def tell(text: str) -> None:
         print(f"[{time.monotonic() - began:5.1f} s] {text}", file=sys.stderr)  # noqa: T201
 
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # topics that have just been made have no leader yet
     with tempfile.TemporaryDirectory(prefix="plumbline-bench-") as name:
         scratch = Path(name)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+REST_SECONDS = 0.004
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
@@ -12,11 +13,12 @@ class SharedReads(Generic[K, V]):
     """Reads by key. What `get` returns was read after it was called: it is never older than the question.
 
     Who asks while a read of the key runs shares the next one with all who do so meanwhile. Nothing is kept: the store
-    is asked as often as anybody wants to know, and never by two at once.
+    is asked as often as anybody wants to know, and never by two at once. Between two reads of a key that follow one
+    another lie `rest_seconds`, so that under load more share each of them; who asks alone never waits.
     """
 
-    def __init__(self, read: Callable[[K], Awaitable[V]]) -> None:
-        self._read = read
+    def __init__(self, read: Callable[[K], Awaitable[V]], rest_seconds: float = REST_SECONDS) -> None:
+        self._read, self._rest_seconds = read, rest_seconds
         self._running: dict[K, asyncio.Task[V]] = {}
         self._next: dict[K, asyncio.Task[V]] = {}
 
@@ -32,6 +34,7 @@ class SharedReads(Generic[K, V]):
     async def _after(self, running: "asyncio.Task[V] | None", key: K) -> V:
         if running is not None:
             await asyncio.wait([running])
+            await asyncio.sleep(self._rest_seconds)
         mine = self._running[key] = self._next.pop(key)
         try:
             return await self._read(key)

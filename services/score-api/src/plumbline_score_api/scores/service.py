@@ -1,5 +1,6 @@
 """Scores of every scope, from the tenant's picture."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
@@ -171,9 +172,13 @@ class ScoreService:
         return (await self._looks.get(tenant)).within(within)
 
     async def _look(self, tenant: str) -> Scene:
-        """The picture first: an instance has its insights before it is seen."""
-        picture = await self._pictures.tenant(tenant)
-        return Scene(picture, await self._insights.read_all(tenant), await self._zones.limits(tenant))
+        """An instance has its insights before it is seen: those that came meanwhile are read again."""
+        picture, insights, limits = await asyncio.gather(
+            self._pictures.tenant(tenant), self._insights.read_all(tenant), self._zones.limits(tenant)
+        )
+        if picture.instances.keys() - {name for choices in insights.values() for name in choices}:
+            insights = await self._insights.read_all(tenant)
+        return Scene(picture, insights, limits)
 
 
 def _question(scene: Scene) -> Hashable:
