@@ -123,6 +123,8 @@ STOP_SECONDS = 3.0
 CLOSE_SECONDS = 1.0
 SELECTION_MS = 5_000
 SOCKET_MS = 30_000
+SEND_BUFFER_BYTES = 256 * 1024
+"""Of a connection, in the kernel: what a client has not taken waits here, and who reads is seen to do so."""
 LARGEST_RECORD_BYTES = 2 * 1024 * 1024
 TRANSIENT = (AutoReconnect, NetworkTimeout, ServerSelectionTimeoutError, WriteConcernError)
 WRONG_PASSWORD = frozenset({18, 8000})
@@ -323,6 +325,7 @@ def listen(settings: Settings) -> socket.socket:
         raise StartError(
             f"the port {place} cannot be opened ({error.strerror}); set PLUMBLINE_SCORE_API_PORT"
         ) from error
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
     log.info("score API listens", host=settings.host, port=settings.port)
     return listening
 
