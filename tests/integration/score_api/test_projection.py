@@ -394,9 +394,11 @@ async def _clear(database: Database, *keep: str) -> None:
 
 
 async def _all_of(database: Database) -> dict[str, list[dict[str, Any]]]:
-    """All that is kept, but findings that nobody follows."""
+    """All that is kept, but findings that nobody follows, and when it was written."""
     names = ("parts", "instances", "insights", "history", "history_days", "records", "changes", "decisions", "audit")
     found = {name: [d async for d in database[name].find({}).sort("_id", 1)] for name in names}
+    for entry in found["changes"]:
+        del entry["written_at"]
     current = {instance["current"]["key"] for instance in found["instances"]}
     for name in ("findings", "exposed", "pictures"):
         found[name] = [d async for d in database[name].find({"evaluation": {"$in": [*current]}}).sort("_id", 1)]
