@@ -17,6 +17,7 @@ from plumbline_contracts.events import ControlResults, ExposedEntities, ExposedE
 from plumbline_score_api import app as composition
 from plumbline_score_api.app import Database
 from plumbline_score_api.exports import records
+from plumbline_score_api.exports.service import ReplacedError
 from plumbline_score_api.history.changing import TENANT, InsightsChange, Point, Score, Totals
 from plumbline_score_api.history.repository import HistoryRepository
 from plumbline_score_api.problems import MEDIA_TYPE
@@ -409,7 +410,7 @@ async def test_a_failure_on_the_way_leaves_the_answer_unfinished(reader: Reading
         await one.take()
         for number in (2, 3):
             await take(Judged(number, [result("C-1", Outcome.FAIL, exposed=1)]))
-        with pytest.raises(RuntimeError):
+        with pytest.raises(ReplacedError):
             await one.rest()
         assert all(message["more_body"] for message in one.seen[1:])
 

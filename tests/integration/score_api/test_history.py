@@ -389,7 +389,7 @@ async def test_two_moments_are_compared_control_by_control(
     between = (START + timedelta(minutes=90)).isoformat()
     await take(
         Judged(0, [result("C-1"), result("C-2", Outcome.FAIL), result("C-3")], hours=2),
-        Judged(0, [result("C-1"), result("C-2", Outcome.PARTIAL), result("C-3", Outcome.FAIL)], hours=3),
+        Judged(1, [result("C-1"), result("C-2", Outcome.PARTIAL), result("C-3", Outcome.FAIL)], hours=3),
     )
     await _put(client, "/v1/instances/sales-us/insights", insights="on", note="Live.")
     await upkeep.round(_everything, datetime.now(UTC))

@@ -47,7 +47,7 @@ class _Export:
     def __init__(self, client: _Client, *, fails_at: int = 100) -> None:
         self.made, self.closed, self.released = 0, 0, 0
         self._client, self._fails_at = client, fails_at
-        self.scope: dict[str, Any] = {"type": "http", "asgi": {"spec_version": "2.3"}, "state": {}}
+        self.scope: dict[str, Any] = {"type": "http", "asgi": {"spec_version": "2.3"}}
 
     async def _chunks(self) -> AsyncGenerator[bytes, None]:
         try:
@@ -79,7 +79,7 @@ async def test_a_whole_file_ends() -> None:
     export = _Export(client)
     await export.run()
     assert client.body == b"".join(b"%d\n" % n for n in range(1, 10))
-    assert (client.is_ended, export.is_over, export.scope["state"]["is_broken"]) == (True, True, False)
+    assert (client.is_ended, export.is_over) == (True, True)
 
 
 @pytest.mark.parametrize("fails_at", [2, 9])
@@ -89,14 +89,14 @@ async def test_a_source_that_fails_is_told_and_not_ended(fails_at: int) -> None:
     with pytest.raises(_BrokenError):
         await export.run()
     assert client.body == b"".join(b"%d\n" % n for n in range(1, fails_at))
-    assert (client.is_ended, export.is_over, export.scope["state"]["is_broken"]) == (False, True, True)
+    assert (client.is_ended, export.is_over) == (False, True)
 
 
 async def test_a_client_that_leaves_ends_it_without_an_error() -> None:
     client = _Client(most=3, is_leaving=True)
     export = _Export(client)
     await export.run()
-    assert (client.is_ended, export.is_over, export.scope["state"]["is_broken"]) == (False, True, False)
+    assert (client.is_ended, export.is_over) == (False, True)
     assert export.made == 4
 
 
@@ -105,7 +105,7 @@ async def test_a_client_that_takes_nothing_more_gets_nothing_more() -> None:
     export = _Export(client)
     with pytest.raises(TimeoutError):
         await export.run()
-    assert (client.is_ended, export.is_over, export.scope["state"]["is_broken"]) == (False, True, True)
+    assert (client.is_ended, export.is_over) == (False, True)
     assert export.made == 4
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plumbline_score_api.json_bodies import is_json, parsed
 from plumbline_score_api.moments import Moment
-from plumbline_score_api.problems import MalformedError
+from plumbline_score_api.problems import BadRequestError
 from plumbline_score_api.texts import Line, Text
 from pydantic import TypeAdapter, ValidationError
 
@@ -32,7 +32,7 @@ def test_json_is_read_as_everybody_reads_it(value: Any) -> None:
 def test_bytes_are_json_or_refused(body: bytes) -> None:
     try:
         found = parsed(body)
-    except MalformedError:
+    except BadRequestError:
         return
     assert found == json.loads(body)
 
@@ -42,7 +42,7 @@ def test_a_name_that_stands_twice_is_refused_wherever_it_stands(value: dict[str,
     name = data.draw(st.sampled_from(sorted(value)))
     body = json.dumps(value)[:-1] + f", {json.dumps(name)}: 0}}"
     for nested in (body, f"[{body}]", f'{{"x": [{{"y": {body}}}]}}'):
-        with pytest.raises(MalformedError, match="stands twice"):
+        with pytest.raises(BadRequestError, match="stands twice"):
             parsed(nested.encode())
 
 
