@@ -36,6 +36,9 @@ QUERIES: dict[str, dict[str, Any]] = {"streamEvents": {"follow": "false", "since
 PREPARING = ("setStatusTemplate",)
 """Operations that make what others read."""
 
+TAKING_AWAY = ("deleteWebhook", "disconnectInstance", "revokeKey")
+"""Operations after which there is less than others need; in this order they are the last ones."""
+
 PAST, FAR = "2026-01-01T00:00:00Z", "2099-01-01T00:00:00Z"
 
 
@@ -61,6 +64,9 @@ class Operation:
     body: Any
     is_endless: bool = False
     """Whether its good answer goes on for ever: server-sent events."""
+
+    kinds: tuple[str, ...] = ()
+    """The media types of its good answer."""
 
     @property
     def path(self) -> str:
@@ -92,11 +98,16 @@ def operations() -> list[Operation]:
             path,
             _query(operation),
             _body(operation, document),
-            "text/event-stream" in operation["responses"].get("200", {}).get("content", {}),
+            "text/event-stream" in _kinds(operation),
+            _kinds(operation),
         )
         for path, item in document["paths"].items()
         for method, operation in item.items()
     ]
+
+
+def _kinds(operation: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(operation["responses"].get("200", {}).get("content", {}))
 
 
 def _query(operation: dict[str, Any]) -> dict[str, Any]:

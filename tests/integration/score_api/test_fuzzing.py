@@ -20,6 +20,7 @@ from tests.integration.score_api.asking import FILLED, operations
 from tests.integration.score_api.examples import fill
 from tests.integration.score_api.issuing import IssuerServer, issuer_server
 from tests.integration.score_api.stage import Stage
+from tests.integration.score_api.test_access import _subscribe as subscribe
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -56,12 +57,13 @@ def _marked(value: Any, tenant: str) -> Any:
 
 
 async def _fill(database: Database, _: Services) -> None:
-    """Contoso and fabrikam each have the instance of the examples, and a key."""
+    """Contoso and fabrikam each have the instance of the examples; contoso has a key and a webhook."""
     now, key_id = datetime.now(UTC), FILLED["key_id"]
     for tenant in TENANTS["map"].values():  # type: ignore[attr-defined]
         await fill(database, tenant)
     key = ApiKey(key_id=key_id, secret_hash="", tenant="contoso", name="siem", roles=frozenset(), created_at=now)
     await KeyRepository(database).insert("contoso", key)
+    await subscribe(database, now)
     for name in await database.list_collection_names():
         for document in [each async for each in database[name].find({})]:
             if tenant := document.get("tenant"):

@@ -128,7 +128,8 @@ def test_insights_are_told_once_per_instance_with_who_chose_and_what_it_did() ->
         ("sales-us", "product:salesforce"),
     ]
     assert told[0].data == {
-        "before": "off", "after": "main", "points": 3, "max_points": 9, "by": "Ada", "note": None, "categories": {}, "frameworks": {},
+        "before": "off", "after": "main", "points": 3, "max_points": 9, "by": "Ada", "note": None,
+        "categories": {}, "frameworks": {},
     }  # fmt: skip
     assert len({change.event_id for change in found}) == len(found)
     of_tenant = changes_of(_point("tenant", *choices), None)

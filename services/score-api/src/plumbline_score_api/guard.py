@@ -103,7 +103,7 @@ class Guard:
 
     def _tell(self, request: Request, sent: "_Answer") -> None:
         seconds = sent.seconds
-        route = getattr(request.scope.get("route"), "path", "unmatched")
+        route = getattr(request.scope.get("route"), "path_format", "unmatched")
         REQUESTS.labels(route, sent.status).inc()
         LATENCY.labels(route).observe(seconds)
         if self._access_log and request.scope["path"] not in OPEN:

@@ -12,3 +12,9 @@ Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000, pattern=_TEXT)]
 """Several lines."""
+
+LineOrNothing = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+"""One line; nothing, or nothing but space, where a field is to be emptied."""
+
+TextOrNothing = Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$")]
+"""Several lines; nothing, or nothing but space, where a field is to be emptied."""

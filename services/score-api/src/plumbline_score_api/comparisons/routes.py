@@ -35,5 +35,6 @@ async def compare_with_peers(
     request: Request, who: RestrictableReader, instance: Id, query: Annotated[PeersQuery, Query()]
 ) -> PeerComparison:
     """One instance against the average and the best of the tenant's other instances of the product."""
-    await refuse_unseen(request, who, None)
+    for asked in (instance, None):
+        await refuse_unseen(request, who, asked)
     return await _comparisons(request).peers(who.tenant, instance, query)

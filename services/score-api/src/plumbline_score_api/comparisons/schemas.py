@@ -19,7 +19,9 @@ class PeersQuery(BaseModel):
     category: Category | None = None
     framework: Identifier | None = Field(default=None, description="Such as `nist_800_53_r5`; not with `category`")
     limit: int = Field(default=100, ge=1, le=500)
-    cursor: str | None = Field(default=None, max_length=500, description="`next_cursor` of the page before")
+    cursor: str | None = Field(
+        default=None, min_length=1, max_length=500, description="`next_cursor` of the page before"
+    )
 
 
 class ComparisonQuery(PeersQuery):

@@ -36,7 +36,9 @@ class ControlQuery(ControlFilters):
     """Filters and page."""
 
     limit: int = Field(default=50, ge=1, le=500)
-    cursor: str | None = Field(default=None, max_length=500, description="`next_cursor` of the page before")
+    cursor: str | None = Field(
+        default=None, min_length=1, max_length=500, description="`next_cursor` of the page before"
+    )
 
 
 class ControlItem(BaseModel):

@@ -17,5 +17,6 @@ class ExportRepository:
     async def results(self, tenant: str, instance: str, evaluation: str) -> dict[str, ControlResult]:
         """Control id to result; nothing when the evaluation is forgotten."""
         query = {"tenant": tenant, "instance": instance, "evaluation": evaluation}
-        found = self._findings.find(query, {"control_id": 1, "result": 1})
-        return {d["control_id"]: ControlResult.model_validate_json(d["result"]) async for d in found}
+        found = self._findings.find(query, {"results": 1})
+        bodies = [body async for document in found for body in document["results"].values()]
+        return {each.control_id: each for each in map(ControlResult.model_validate_json, bodies)}

@@ -1,11 +1,11 @@
 """What an export is asked for by."""
 
-from plumbline_contracts.events import Timestamp
 from pydantic import ConfigDict, Field
 
 from plumbline_score_api.audit.schemas import AuditFilters
 from plumbline_score_api.exports.lines import Format
 from plumbline_score_api.history.schemas import HistoryRange, ScopeOfHistory
+from plumbline_score_api.moments import Moment
 from plumbline_score_api.recommendations.filters import Filters
 from plumbline_score_api.recommendations.selection import Sort
 
@@ -38,8 +38,8 @@ class HistoryExport(HistoryRange):
 class ChangesExport(ScopeOfHistory):
     """Scope and range."""
 
-    since: Timestamp | None = Field(default=None, description="Default: 90 days before `until`")
-    until: Timestamp | None = Field(default=None, description="Default: now")
+    since: Moment | None = Field(default=None, description="Default: 90 days before `until`")
+    until: Moment | None = Field(default=None, description="Default: now")
     format: Format = _FORMAT
 
 

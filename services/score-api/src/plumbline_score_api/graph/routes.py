@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from plumbline_score_api.access import Reader, Writer, streamed
 from plumbline_score_api.audit.schemas import Author
@@ -52,6 +53,14 @@ async def options(request: Request) -> None:
             raise BadRequestError(f"The query option '{name}' was given more than once.")
 
 
+class _KeyConvertor(StringConvertor):
+    """The key of an entity. A segment such as `$count` is none, whatever the method."""
+
+    regex = "[^/$][^/]*"
+
+
+register_url_convertor("key", _KeyConvertor())
+
 router = APIRouter(
     prefix=f"{BASE}/security", tags=["microsoft graph"], responses=ERRORS, dependencies=[Depends(options)]
 )
@@ -85,7 +94,8 @@ async def list_scores(request: Request, who: Reader, query: Annotated[ListQuery,
     "/secureScores/$count",
     operation_id="countGraphSecureScores",
     response_model=None,
-    responses={200: {"content": {"text/plain": {"schema": {"type": "integer"}}}}},
+    response_class=PlainTextResponse,
+    responses={200: {"description": "The number", "content": {"text/plain": {"schema": {"type": "integer"}}}}},
 )
 async def count_scores(request: Request, who: Reader, query: Annotated[CountQuery, Query()]) -> Response:
     """How many days there are."""
@@ -93,7 +103,7 @@ async def count_scores(request: Request, who: Reader, query: Annotated[CountQuer
 
 
 @router.get(
-    "/secureScores/{score_id}",
+    "/secureScores/{score_id:key}",
     operation_id="getGraphSecureScore",
     response_model=None,
     responses={200: {"model": SecureScoreAnswer}},
@@ -122,7 +132,8 @@ async def list_profiles(request: Request, who: Reader, query: Annotated[ListQuer
     "/secureScoreControlProfiles/$count",
     operation_id="countGraphControlProfiles",
     response_model=None,
-    responses={200: {"content": {"text/plain": {"schema": {"type": "integer"}}}}},
+    response_class=PlainTextResponse,
+    responses={200: {"description": "The number", "content": {"text/plain": {"schema": {"type": "integer"}}}}},
 )
 async def count_profiles(request: Request, who: Reader, query: Annotated[CountQuery, Query()]) -> Response:
     """How many controls there are."""
@@ -130,7 +141,7 @@ async def count_profiles(request: Request, who: Reader, query: Annotated[CountQu
 
 
 @router.get(
-    "/secureScoreControlProfiles/{profile_id}",
+    "/secureScoreControlProfiles/{profile_id:key}",
     operation_id="getGraphControlProfile",
     response_model=None,
     responses={200: {"model": ControlProfileAnswer}},
@@ -144,11 +155,17 @@ async def get_profile(
 
 
 @router.patch(
-    "/secureScoreControlProfiles/{profile_id}",
+    "/secureScoreControlProfiles/{profile_id:key}",
     operation_id="updateGraphControlProfile",
     response_model=None,
     status_code=204,
-    responses={200: {"model": ControlProfileAnswer}},
+    responses={
+        200: {
+            "model": ControlProfileAnswer,
+            "description": "With `Prefer: return=representation`: the changed profile",
+        },
+        204: {"description": "It is done; there is no body."},
+    },
 )
 async def update_profile(
     request: Request, who: Writer, profile_id: ProfileId, body: ProfilePatch, prefer: Prefer = None

@@ -4,9 +4,11 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict
 
 from plumbline_score_api.graph.entities import CONTROL_PROFILE
 from plumbline_score_api.graph.expressions import LONGEST
+from plumbline_score_api.texts import LineOrNothing, TextOrNothing
 
 MOST_SKIPPED = 1_000_000
 WRITABLE = frozenset({"assignedTo", "comment", "state", "vendorInformation"})
@@ -17,6 +19,20 @@ class Answer(BaseModel):
     """A type of Graph."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
+
+
+def _may_be_selected(schema: JsonDict) -> None:
+    """With `$select` any property of an entity may be left out, so the document promises none of them."""
+    required = schema.pop("required", [])
+    assert isinstance(required, list)
+    if annotations := [name for name in required if str(name).startswith("@odata.")]:
+        schema["required"] = annotations
+
+
+class Entity(Answer):
+    """A type of Graph whose properties can be selected."""
+
+    model_config = ConfigDict(json_schema_extra=_may_be_selected)
 
 
 class VendorInformation(Answer):
@@ -43,7 +59,7 @@ class ControlScore(Answer):
     total: str | None = None
 
 
-class SecureScoreEntity(Answer):
+class SecureScoreEntity(Entity):
     """The Secure Score of a day."""
 
     id: str = Field(description="`{azureTenantId}_{yyyy-MM-dd}`")
@@ -83,7 +99,7 @@ class StateUpdate(Answer):
     updated_date_time: str | None
 
 
-class ControlProfile(Answer):
+class ControlProfile(Entity):
     """A control, and what was decided about it on all instances that count."""
 
     id: str
@@ -230,8 +246,8 @@ class ProfilePatch(BaseModel):
         },
     )
 
-    assigned_to: str | None = Field(default=None, alias="assignedTo", max_length=200)
-    comment: str | None = Field(default=None, max_length=2000)
+    assigned_to: LineOrNothing | None = Field(default=None, alias="assignedTo")
+    comment: TextOrNothing | None = None
     state: Literal["Default", "Ignored", "ThirdParty", "Reviewed"] | None = Field(
         default=None, description="In any case of letters"
     )

@@ -8,7 +8,7 @@ from plumbline_contracts.events import ID_PATTERN, Insights
 from pydantic import ValidationError
 
 from plumbline_score_api import json_bodies
-from plumbline_score_api.access import InstanceManager, NoQuery, Reader, RestrictableReader
+from plumbline_score_api.access import InstanceManager, NoQuery, Reader, RestrictableReader, refuse_unseen
 from plumbline_score_api.audit.schemas import Author
 from plumbline_score_api.instances.disconnecting import DisconnectingService
 from plumbline_score_api.instances.schemas import (
@@ -51,8 +51,10 @@ async def disconnect_instance(
 ) -> None:
     """Disconnect an instance: its recommendations, decisions and points go, history and audit trail stay.
 
-    A collection that begins later connects it again, so take it out of the connections file first.
+    A collection that begins later connects it again, so take it out of the connections file first. Which of the others
+    is `main` may follow from it, so a key that sees some instances alone may not.
     """
+    await refuse_unseen(request, who, None)
     disconnecting: DisconnectingService = request.app.state.services.disconnecting
     await disconnecting.disconnect(who.tenant, instance, Author.of(who), query.note)
 

@@ -19,7 +19,8 @@ METHODS = ("get", "put", "post", "delete", "patch", "head", "options", "trace")
 def breaking_changes(old: Json, new: Json) -> list[str]:
     """Every place where a client of `old` could fail with `new`; empty when none could."""
     compared = _Documents(old, new)
-    return [line for path, item in old["paths"].items() for line in compared.path(path, item)]
+    of_paths = [line for path, item in old["paths"].items() for line in compared.path(path, item)]
+    return of_paths + [line for name in old.get("webhooks", {}) for line in compared.message(name)]
 
 
 @dataclass
@@ -47,6 +48,18 @@ class _Documents:
                 yield f"{place}: removed"
             else:
                 yield from (f"{place}: {line}" for line in self._operation(item[method], now))
+
+    def message(self, name: str) -> Iterator[str]:
+        """A webhook is received by clients, with its body."""
+        place, now = f"webhook {name}", self._new.get("webhooks", {}).get(name)
+        if now is None:
+            yield f"{place}: removed"
+            return
+        schemas = [
+            item["post"]["requestBody"]["content"]["application/json"]["schema"]
+            for item in (self._old["webhooks"][name], now)
+        ]
+        yield from (f"{place}: {line}" for line in self._received(schemas[:1], schemas[1:], "body", frozenset()))
 
     def _operation(self, old: Json, new: Json) -> Iterator[str]:
         if old.get("operationId") != new.get("operationId"):

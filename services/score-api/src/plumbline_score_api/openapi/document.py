@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, iter_route_contexts
 
 from plumbline_score_api.access import Requires, streamed
+from plumbline_score_api.graph.errors import error_of, is_graph
 from plumbline_score_api.keys.schemas import Role
 from plumbline_score_api.openapi import wording
 from plumbline_score_api.openapi.wording import PROBLEMS
@@ -32,6 +34,9 @@ NAMES = {
     "plumbline_contracts__events__AuditEntry": "ProductAuditEntry",
 }
 """Models of one name, by the names that they have here."""
+
+ERRORS_OF_GRAPH = "GraphError"
+"""The schema of errors of the routes in the shape of Microsoft Graph."""
 
 SAFE = ("get", "head")
 ALWAYS = (401, 403, 413, 422, 429, 500, 503)
@@ -64,17 +69,25 @@ def whole(derived: Json, routes: Mapping[str, APIRoute]) -> Json:
     """The document of these routes."""
     document: Json = _renamed(derived)
     examples = json.loads(EXAMPLES.read_text(encoding="utf-8"))
-    for _, method, operation in operations(document):
+    for path, method, operation in operations(document):
         route = routes[operation["operationId"]]
         _describe(operation, demanded(route.dependant))
-        _add_problems(operation, method, route)
+        if is_graph(path):
+            _refer_to_graph_errors(operation, method)
+        else:
+            _add_problems(operation, method, route)
         if method == "get" and not _is_streamed(route.dependant):
             _add_conditions(operation)
         _add_tags_of_writes(operation)
-        _describe_answer(_good(operation), document["components"]["schemas"])
+        for response in _good(operation):
+            _describe_answer(response, document["components"]["schemas"])
         _finish_parameters(operation)
         _add_examples(operation, examples.get(operation["operationId"], {}))
+    for _, message in messages(document):
+        _describe(message, frozenset())
+        _add_examples(message, examples.get(message["operationId"], {}))
     _untitle(document["components"]["schemas"])
+    _let_stand_twice(document["components"]["schemas"])
     return _framed(document)
 
 
@@ -83,6 +96,12 @@ def operations(document: Json) -> Iterator[tuple[str, str, Json]]:
     for path, item in document["paths"].items():
         for method, operation in item.items():
             yield path, method, operation
+
+
+def messages(document: Json) -> Iterator[tuple[str, Json]]:
+    """Name and operation of all messages that webhooks bring."""
+    for name, item in document.get("webhooks", {}).items():
+        yield name, item["post"]
 
 
 # --- the frame
@@ -98,11 +117,14 @@ def _renamed(derived: Json) -> Json:
 
 def _framed(document: Json) -> Json:
     used = {tag for _, _, operation in operations(document) for tag in operation.get("tags", ())}
-    components = document["components"]
+    components, has_graph = document["components"], any(map(is_graph, document["paths"]))
     problem = _untitle(Problem.model_json_schema(ref_template="#/components/schemas/{model}"))
     components["schemas"] |= {**problem.pop("$defs"), "Problem": problem}
     components["schemas"] = dict(sorted(components["schemas"].items()))
     components["responses"] = {told.name: _response(status, told) for status, told in PROBLEMS.items()}
+    if has_graph:
+        of_graph = {told.name: _graph_response(status, told) for status, told in wording.GRAPH_ERRORS.items()}
+        components["responses"] |= of_graph
     components["headers"] = {name: dict(header) for name, header in wording.HEADERS.items()}
     components["securitySchemes"] = {"key": wording.KEY, "token": wording.TOKEN}
     info = {
@@ -117,6 +139,7 @@ def _framed(document: Json) -> Json:
         "security": [{"key": []}, {"token": []}],
         "tags": [{"name": name, "description": text} for name, text in wording.TAGS.items() if name in used],
         "paths": document["paths"],
+        "webhooks": document.get("webhooks", {}),
         "components": components,
     }
 
@@ -130,6 +153,20 @@ def _response(status: int, told: wording.Told) -> Json:
         "description": told.description,
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "example": body}},
     }
+    return _with_headers(response, told)
+
+
+def _graph_response(status: int | str, told: wording.Told) -> Json:
+    shown = status if isinstance(status, int) else HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    numbers = dict.fromkeys(("request-id", "client-request-id"), "4bf92f35-77b3-4da6-a3ce-929d0e0e4736")
+    _, example = error_of({"detail": told.detail}, shown, numbers)
+    example["error"]["innerError"]["date"] = "2026-11-24T10:30:00"
+    schema = {"$ref": f"#/components/schemas/{ERRORS_OF_GRAPH}"}
+    content = {"application/json": {"schema": schema, "example": example}}
+    return _with_headers({"description": told.description, "content": content}, told)
+
+
+def _with_headers(response: Json, told: wording.Told) -> Json:
     if told.headers:
         response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in told.headers}
     return response
@@ -146,6 +183,14 @@ def _untitle(schema: Any) -> Any:  # noqa: ANN401 - any JSON
             if name not in ("example", "examples", "default", "const", "enum"):
                 schema[name] = _untitle(value)
     return schema
+
+
+def _let_stand_twice(schema: Any) -> None:  # noqa: ANN401 - any JSON
+    """What is a set here is taken from a list as well in which something stands twice."""
+    for each in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        _let_stand_twice(each)
+    if isinstance(schema, dict) and schema.get("uniqueItems") is True:
+        del schema["uniqueItems"]
 
 
 # --- one operation
@@ -176,6 +221,18 @@ def _add_problems(operation: Json, method: str, route: APIRoute) -> None:
         status: _reference(int(status)) if _is_ours(response) else response
         for status, response in sorted(found.items())
     }
+
+
+def _refer_to_graph_errors(operation: Json, method: str) -> None:
+    """The errors that the route states, as references. What is not as documented is 400 there, never 422."""
+    responses = operation["responses"]
+    if method in SAFE:
+        responses.pop("409", None)
+    for status in responses:
+        if not status.startswith("2"):
+            told = wording.GRAPH_ERRORS[int(status) if status.isdecimal() else status]
+            responses[status] = {"$ref": f"#/components/responses/{told.name}"}
+    operation["responses"] = dict(sorted(responses.items()))
 
 
 def _is_ours(response: Json | None) -> bool:
@@ -247,12 +304,22 @@ def _describe_answer(response: Json, schemas: Json) -> None:
 
 
 def _add_examples(operation: Json, recorded: Json) -> None:
-    for body, name in ((operation.get("requestBody", {}), "request"), (_good(operation), "response")):
-        for content in body.get("content", {}).values():
-            if name in recorded and "example" not in content and "examples" not in content:
-                content["example"] = recorded[name]
+    """What was recorded: one answer, or for answers of several media types one of each."""
+    asked = operation.get("requestBody", {}).get("content", {})
+    for content in asked.values():
+        if "request" in recorded and not _has_example(content):
+            content["example"] = recorded["request"]
+    for response in _good(operation):
+        for kind, content in response.get("content", {}).items():
+            _untitle(content.get("schema"))
+            if kind in recorded.get("responses", {}) and not _has_example(content):
+                content["example"] = recorded["responses"][kind]
 
 
-def _good(operation: Json) -> Json:
-    found: Json = next((r for status, r in operation["responses"].items() if status.startswith("2")), {})
-    return found
+def _has_example(content: Json) -> bool:
+    return "example" in content or "examples" in content
+
+
+def _good(operation: Json) -> list[Json]:
+    """The answers of success, of which there may be two: with what stands now, and without."""
+    return [response for status, response in operation["responses"].items() if status.startswith("2")]

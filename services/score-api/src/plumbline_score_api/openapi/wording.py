@@ -26,14 +26,13 @@ TAGS: Mapping[str, str] = {
     "statuses": "What people decided about recommendations, one by one, many at once, or for all instances.",
     "instances": "Connected instances: health, runs, datasets, and whether they count in Secure Score.",
     "history": "Scores over time, and what changed them.",
-    "trends": "Scores, regressions and accepted risks over time.",
+    "comparisons": "Two instances side by side, and one among its peers.",
     "zones": "Limits of the tenant's own between a bad, a fair and a good score.",
     "controls": "The catalogue of controls.",
-    "frameworks": "Frameworks, and the controls that are mapped to them.",
     "events": "What happens, as it happens.",
     "webhooks": "Addresses that are told what happens.",
     "exports": "Whole lists as files.",
-    "graph": "Secure Score in the shape of Microsoft Graph.",
+    "microsoft graph": "Secure Score in the shape of Microsoft Graph.",
     "audit": "Who changed what, and when.",
     "keys": "API keys of machines.",
 }
@@ -117,6 +116,35 @@ PROBLEMS: Mapping[int, Told] = {
     ),
 }
 
+GRAPH_ERRORS: Mapping[int | str, Told] = {
+    400: Told(
+        "Graph Bad Request",
+        "An option or a value that cannot be used, or a body that is not JSON; `details` says where.",
+        "The query option '$search' is not supported here.",
+    ),
+    401: Told("Graph Unauthorized", PROBLEMS[401].description, PROBLEMS[401].detail, PROBLEMS[401].headers),
+    403: Told("Graph Forbidden", PROBLEMS[403].description, PROBLEMS[403].detail),
+    404: Told("Graph Not Found", PROBLEMS[404].description, "There is no control profile 'SF-ID-45'."),
+    405: Told(
+        "Graph Method Not Allowed", "The path has no such method; `Allow` says which.", "Here are only GET, HEAD."
+    ),
+    409: Told(
+        "Graph Conflict",
+        "Others were deciding about some instances at the same moment. Sending it again does the rest.",
+        "Decided for 1 of 2 instances; others are changing sales-eu. Send it again.",
+    ),
+    413: Told("Graph Content Too Large", PROBLEMS[413].description, PROBLEMS[413].detail),
+    429: Told("Graph Too Many Requests", PROBLEMS[429].description, PROBLEMS[429].detail, PROBLEMS[429].headers),
+    500: Told(
+        "Graph Internal Server Error",
+        "Something is broken. The `request-id` finds it in the logs.",
+        PROBLEMS[500].detail,
+    ),
+    503: Told("Graph Service Unavailable", PROBLEMS[503].description, PROBLEMS[503].detail, PROBLEMS[503].headers),
+    "4XX": Told("Graph Client Error", "Another request that cannot be answered as it was sent.", PROBLEMS[415].detail),
+}
+"""What the routes in the shape of Microsoft Graph answer in place of problems."""
+
 HEADERS: Mapping[str, Mapping[str, Any]] = {
     "ETag": {
         "description": "Names exactly this state, for `If-None-Match` and `If-Match`",
@@ -145,6 +173,9 @@ IF_NONE_MATCH: Mapping[str, Any] = {
 
 PARAMETERS: Mapping[str, tuple[str, Any]] = {
     "instance": ("The id of an instance", "sales-eu"),
+    "other": ("The id of the instance to compare with, which may be the same", "sales-us"),
+    "webhook_id": ("The id of a webhook", "0123456789abcdef"),
+    "delivery_id": ("The id of a message, which its header `webhook-id` has", "msg_0123456789abcdef0123456789abcdef"),
     "control": ("The id of a control, or an alias such as Microsoft's", "SF-ID-45"),
     "framework": ("The id of a framework", "nist_800_53_r5"),
     "product": ("A product", "salesforce"),
@@ -160,6 +191,13 @@ PARAMETERS: Mapping[str, tuple[str, Any]] = {
     "severity": ("Severities", None),
     "action": ("What was done", None),
     "who": ("Names of keys or people", None),
+    "kind": ("What changed", None),
+    "state": ("What became of a message", None),
+    "type": ("What a message tells", None),
+    "$top": ("How many on one page", 50),
+    "$skip": ("How many to leave out in front", None),
+    "$count": ("Whether `@odata.count` says how many there are in all", None),
+    "$orderby": ("Properties, by comma, each with `asc` or `desc`", None),
     "resolution": ("A point per day, or one per change", None),
 }
 """What a parameter is and an example, where its route does not say so."""

@@ -148,8 +148,27 @@ async def redeliver(
 
 # --- what is sent to a target. Nobody asks for it here: the document describes it.
 
-messages = APIRouter(tags=["webhooks"])
-_OUTSIDE: dict[str, Any] = {"security": []}
+_TAKEN: dict[int | str, dict[str, Any]] = {
+    204: {"description": "It arrived. Any other status of 2xx says the same."},
+    410: {"description": "Send nothing more: the subscription is turned off."},
+    "4XX": {"description": "It did not arrive and is sent again later, as after any other status."},
+}
+messages = APIRouter(tags=["webhooks"], responses=_TAKEN)
+_SIGNED = {
+    "webhook-id": ("The id of the message, the same at every attempt", {"type": "string"}),
+    "webhook-timestamp": ("When this attempt was made, in seconds; refuse an old one as a replay", {"type": "integer"}),
+    "webhook-signature": (
+        "`v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`; several, parted by spaces, in a rotation",
+        {"type": "string"},
+    ),
+}
+_OUTSIDE: dict[str, Any] = {
+    "security": [],
+    "parameters": [
+        {"name": name, "in": "header", "required": True, "description": text, "schema": schema}
+        for name, (text, schema) in _SIGNED.items()
+    ],
+}
 """A receiver knows us by the signature, and has no key of ours."""
 
 

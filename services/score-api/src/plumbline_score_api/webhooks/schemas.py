@@ -86,7 +86,11 @@ class RotateBody(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"grace_hours": 24}]})
 
     grace_hours: int = Field(
-        default=24, ge=0, le=MOST_GRACE_HOURS, description="0 ends every older secret at once, as after a leak"
+        default=24,
+        strict=True,
+        ge=0,
+        le=MOST_GRACE_HOURS,
+        description="0 ends every older secret at once, as after a leak",
     )
 
 
@@ -160,7 +164,9 @@ class DeliveryQuery(BaseModel):
     state: list[DeliveryState] = Field(default_factory=list)
     type: list[MessageType] = Field(default_factory=list)
     limit: int = Field(default=50, ge=1, le=200)
-    cursor: str | None = Field(default=None, max_length=500, description="`next_cursor` of the page before")
+    cursor: str | None = Field(
+        default=None, min_length=1, max_length=500, description="`next_cursor` of the page before"
+    )
 
 
 class Delivery(BaseModel):

@@ -23,8 +23,12 @@ class ScoreDropped(_Condition):
     """A score fell by at least so much in one step of its history. With both limits, reaching one is enough."""
 
     scopes: frozenset[Scope] = Field(default=frozenset({"product"}), min_length=1, description="Whose scores")
-    points: float | None = Field(default=None, gt=0, le=100_000, description="At least so many achieved points")
-    percent: float | None = Field(default=None, gt=0, le=100, description="At least so many percentage points")
+    points: float | None = Field(
+        default=None, strict=True, gt=0, le=100_000, description="At least so many achieved points"
+    )
+    percent: float | None = Field(
+        default=None, strict=True, gt=0, le=100, description="At least so many percentage points"
+    )
 
     @model_validator(mode="after")
     def _has_a_limit(self) -> Self:
@@ -48,7 +52,7 @@ class FindingRegressed(_Condition):
 class ExceptionExpiring(_Condition):
     """A decision ends by itself soon."""
 
-    days: int = Field(default=14, ge=1, le=90, description="So many days before")
+    days: int = Field(default=14, strict=True, ge=1, le=90, description="So many days before")
 
 
 class ConnectionUnhealthy(_Condition):
