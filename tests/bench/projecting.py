@@ -142,7 +142,7 @@ def _wait(condition: Callable[[], bool]) -> None:
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"not done within {WITHIN_SECONDS:.0f} s")
-        time.sleep(0.05)
+        time.sleep(0.25)
 
 
 async def _send(settings: KafkaSettings, topic: str, events: list[Any]) -> None:

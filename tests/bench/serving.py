@@ -23,7 +23,7 @@ from tests.polling import free_port, until
 ROOT = Path(__file__).parents[2]
 REPETITIONS = 5
 SECONDS = 4.0
-CONNECTIONS = 32
+CONNECTIONS = 64
 LEAST_THROUGHPUT, MOST_P99 = 0.5, 3.0
 PATHS = {
     "secure score": "/v1/secure-score",

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -123,6 +124,9 @@ STOP_SECONDS = 3.0
 CLOSE_SECONDS = 1.0
 SELECTION_MS = 5_000
 SOCKET_MS = 30_000
+COLLECT_EVERY = (20_000, 20, 100)
+"""Pictures are hundreds of thousands of objects that live long and hold no cycles. To look through them all takes
+tenths of a second in which nobody is answered, so it is done rarely."""
 SEND_BUFFER_BYTES = 256 * 1024
 """Of a connection, in the kernel: what a client has not taken waits here, and who reads is seen to do so."""
 LARGEST_RECORD_BYTES = 2 * 1024 * 1024
@@ -156,6 +160,7 @@ def serve(settings: Settings, kafka: KafkaSettings) -> int:
 
 def _run(role: str, settings: Settings, kafka: KafkaSettings, work: Coroutine[Any, Any, None]) -> int:
     """Do the work of a role; 1 when a dependency failed for good, 2 when the database URL cannot be used."""
+    gc.set_threshold(*COLLECT_EVERY)
     logs.configure(role, form=settings.log_format, level=settings.log_level)
     try:
         uvloop.run(work)

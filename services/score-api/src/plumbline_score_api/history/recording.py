@@ -4,9 +4,11 @@ A point is the difference between what was recorded last and what stands now, so
 whatever was killed in between; it is written into the scope's record first and told from there.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from weakref import WeakValueDictionary
 
 from plumbline_contracts.events import Product
 
@@ -57,6 +59,8 @@ class Recorder:
     ) -> None:
         self._repository, self._pictures, self._insights = repository, pictures, insights
         self._log, self._partition_of = log, partition_of
+        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        """Those of this process that add to a scope take turns, instead of overtaking each other."""
 
     async def record(self, tenant: str, instance: str) -> None:
         """Record an instance as it stands. Doing it again changes nothing. Raises ConflictError."""
@@ -128,6 +132,10 @@ class Recorder:
 
     async def _aggregate(self, tenant: str, scope: str, product: Product, source: Point | None) -> None:
         """Bring a scope of several instances up to date with a point of an instance, or with the insights alone."""
+        async with self._locks.setdefault((tenant, scope), asyncio.Lock()):
+            await self._aggregate_alone(tenant, scope, product, source)
+
+    async def _aggregate_alone(self, tenant: str, scope: str, product: Product, source: Point | None) -> None:
         for _ in range(ATTEMPTS):
             known = await self._settled(tenant, scope)
             if known is None:

@@ -130,18 +130,24 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]
         while not self._is_stopping:
             self.turned_at = time.monotonic()
             batches = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=RECORDS_AT_ONCE)
-            for partition, records in batches.items():
-                for record in records:
-                    if self._is_stopping:
-                        break
-                    self.turned_at = time.monotonic()
-                    await self._project(record)
-                    age = time.time() - record.timestamp / 1000
-                    LAG_SECONDS.labels(self._names[record.topic]).set(max(0.0, age))
-                    self._done[partition] = record.offset + 1
+            done = [self._project_in_order(partition, records) for partition, records in batches.items()]
+            for failure in await asyncio.gather(*done, return_exceptions=True):
+                if failure is not None:
+                    raise failure
             await self._commit()
             await self._measure()
             await self._look_after_waiting()
+
+    async def _project_in_order(self, partition: TopicPartition, records: list[ConsumerRecord]) -> None:
+        """Records of one partition, one after the other: those of others are done meanwhile, and wait for none."""
+        for record in records:
+            if self._is_stopping:
+                return
+            self.turned_at = time.monotonic()
+            await self._project(record)
+            age = time.time() - record.timestamp / 1000
+            LAG_SECONDS.labels(self._names[record.topic]).set(max(0.0, age))
+            self._done[partition] = record.offset + 1
 
     async def _commit(self) -> None:
         """Commit what is done. A broker that is away is no reason to stop: it is committed later."""

@@ -5,6 +5,7 @@ exposed entities belong to one evaluation and are never changed once it is curre
 evaluation carries its precedence, so that tidying up never touches a newer one that another replica is writing.
 """
 
+import asyncio
 import contextlib
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -190,10 +191,11 @@ class ProjectionRepository:
     async def forget(self, tenant: str, evaluation: Evaluation, keep: list[str]) -> None:
         """Delete all parts up to an evaluation, and the findings up to it of evaluations that nobody follows."""
         done = {"tenant": tenant, "instance": evaluation.instance, "precedence": {"$lte": evaluation.precedence}}
-        await self._parts.delete_many(done)
-        await self._findings.delete_many({**done, "evaluation": {"$nin": keep}})
-        await self._exposed.delete_many({**done, "evaluation": {"$nin": keep}})
-        await self._pictures.delete_many({**done, "evaluation": {"$nin": keep}})
+        unfollowed = {**done, "evaluation": {"$nin": keep}}
+        await asyncio.gather(
+            self._parts.delete_many(done),
+            *(each.delete_many(unfollowed) for each in (self._findings, self._exposed, self._pictures)),
+        )
 
     async def erase(self, tenant: str, instance: str, until: datetime) -> None:
         """Delete all parts, findings and pictures of snapshots up to a moment, and what happened till then."""
