@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 from plumbline_contracts.kafka import KafkaSettings
 
 BIN = Path(sys.executable).parent
@@ -53,6 +54,11 @@ class MeasuredProcess:
         """Raises RuntimeError, with what the process said, when it has ended."""
         if self._process.poll() is not None:
             raise RuntimeError(f"{' '.join(self._command)} ended:\n{self.log.read_text()[-3000:]}")
+
+    def resident_mb(self) -> float:
+        """What the command holds in memory now."""
+        (command,) = psutil.Process(self._process.pid).children()
+        return float(command.memory_info().rss) / 1e6
 
     def stop(self) -> Usage:
         """SIGTERM, and what it used."""

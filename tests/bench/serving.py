@@ -17,7 +17,7 @@ from plumbline_score_api.settings import Settings
 
 from tests.bench import posture
 from tests.bench.figures import Figure, Section
-from tests.bench.processes import service
+from tests.bench.processes import MeasuredProcess, service
 from tests.polling import free_port, until
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +29,10 @@ PATHS = {
     "secure score": "/v1/secure-score",
     "filtered page": "/v1/recommendations?outcome=FAIL&outcome=PARTIAL&severity=high&category=Identity&limit=50",
 }
+
+EXPORT: str | None = None
+"""The path of a full export, once there is one: it is read to its end, and the API's memory looked at meanwhile."""
+MOST_MEMORY = 1.2
 
 ABOUT = f"""\
 One process of the role `serve` on a database with {posture.INSTANCES} instances of {posture.CONTROLS} controls each
@@ -62,6 +66,7 @@ def _measure(kafka: KafkaSettings, url: str, scratch: Path) -> Section:
             served.require_running()
             with _bare(client, scratch) as bare:
                 figures = [each for name in PATHS for each in _compare(name, port, bare, key)]
+            figures += [_memory(served, client, path) for path in [EXPORT] if path is not None]
     return Section("Score API, against a bare route", ABOUT, figures)
 
 
@@ -107,6 +112,15 @@ def _is_there(client: httpx.Client) -> bool:
         return bool(client.get(f"/{next(iter(PATHS)).replace(' ', '-')}").is_success)
     except httpx.TransportError:
         return False
+
+
+def _memory(served: MeasuredProcess, client: httpx.Client, path: str) -> Figure:
+    """The largest resident memory while an export is read, against that before it."""
+    before, most = served.resident_mb(), 0.0
+    with client.stream("GET", path) as answer:
+        for _ in answer.raise_for_status().iter_bytes(1024 * 1024):
+            most = max(most, served.resident_mb())
+    return Figure("full export: memory", "MB", [most], [before], "before it", MOST_MEMORY, "ratio")
 
 
 def _compare(name: str, port: int, bare: int, key: str) -> Iterator[Figure]:

@@ -82,6 +82,29 @@ def test_a_written_key_is_private_and_is_made_once(stage: Stage, tmp_path: Path)
     assert stage.count("keys") == 2
 
 
+def test_a_restricted_key_sees_what_it_says(stage: Stage, tmp_path: Path) -> None:
+    key = _made(stage, "contoso", "--instances=sales-eu, support", "--products=salesforce")
+    found: Caller = stage.ask(lambda _, services: services.keys.authenticate(key))
+    assert str(found.restriction) == "instances sales-eu, support; products salesforce"
+    assert "sales-eu, support" in _run(stage, "keys", "list", "--tenant=contoso")
+    out = tmp_path / "k"
+    written = []
+    for more in ("--instances=a", "--instances=a", "--instances=b"):
+        _run(stage, "keys", "create", "--tenant=contoso", "--name=x", f"--out={out}", more)
+        written.append(out.read_text())
+    assert written[0] == written[1] != written[2], "a key that sees something else is no such key"
+
+
+@pytest.mark.parametrize("wrong", ["--instances=a b", "--products=jira", "--instances=a,,b"])
+def test_a_wrong_restriction_is_told(stage: Stage, wrong: str) -> None:
+    assert "no restriction" in _run(stage, "keys", "create", "--tenant=contoso", "--name=x", wrong, code=2)
+
+
+def test_a_restricted_key_that_makes_keys_is_refused(stage: Stage) -> None:
+    told = _run(stage, "keys", "create", "--tenant=c", "--name=x", "--roles=Keys.Manage", "--instances=a", code=2)
+    assert "could make one without" in told
+
+
 def test_a_list_shows_no_secret_and_no_other_tenant(stage: Stage) -> None:
     key = _made(stage)
     _run(stage, "keys", "create", "--tenant=fabrikam", "--name=theirs")
