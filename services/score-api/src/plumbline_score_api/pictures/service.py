@@ -68,7 +68,7 @@ class PictureService:
             pointer = await self._repository.pointer(tenant, instance)
             if pointer is None:
                 return None
-            known = self._instances.get((tenant, instance))
+            known = self._known(tenant, pointer)
             if known is not None and known.version == _version(pointer, _revisions(books)):
                 return known
             try:
@@ -138,6 +138,11 @@ class PictureService:
         while len(self._definitions) > max(MOST_DEFINITIONS, len(wanted)):
             self._definitions.popitem(last=False)
         return found
+
+    def _known(self, tenant: str, pointer: Pointer) -> InstancePicture | None:
+        """A picture of the very evaluation that the pointer names."""
+        known = self._instances.get((tenant, pointer.instance))
+        return known if known is not None and known.evaluated_at == pointer.evaluated_at else None
 
     def _keep_instance(self, tenant: str, picture: InstancePicture) -> None:
         self._instances.pop((tenant, picture.instance), None)
