@@ -41,6 +41,7 @@ IN_CONTAINERS_ONLY = {
     "PLUMBLINE_SCORE_API_HEALTH_HOST",
     "PLUMBLINE_SCORE_API_HOST",
     "PLUMBLINE_SCORE_API_PORT",
+    "PLUMBLINE_SCORE_API_PUBLIC_URL",
 }
 """What the local stack, on loopback and in the source tree, leaves at its default or says on the command line."""
 

@@ -97,9 +97,9 @@ async def fill(database: Database, tenant: str = "contoso") -> None:
         await projection.take_part(_event(name, ControlResults, tenant=tenant))
 
 
-async def fill_peer(database: Database) -> None:
-    """Another instance beside sales-eu, which passes what sales-eu fails."""
-    projection, name = projection_into(database), "sales-us"
+async def fill_peer(database: Database, name: str = "sales-us") -> None:
+    """Another instance beside contoso's sales-eu, which passes what sales-eu fails."""
+    projection = projection_into(database)
     await projection.take_status(_event("instance-status.v1.1.json", InstanceStatus, instance=name))
     again = {"instance": name, "evaluation_id": "1c2f7c60-3c39-5c7e-9f5a-6e0f3f1b7c11"}
     for event in ("control-results.v1.1.json", "control-results.v1.2.json"):

@@ -17,7 +17,7 @@ from plumbline_score_api.keys.schemas import ApiKey, Role
 from plumbline_score_api.services import Services
 
 from tests.integration.score_api.asking import FILLED, operations
-from tests.integration.score_api.examples import fill
+from tests.integration.score_api.examples import fill, fill_peer
 from tests.integration.score_api.issuing import IssuerServer, issuer_server
 from tests.integration.score_api.stage import Stage
 from tests.integration.score_api.test_access import _subscribe as subscribe
@@ -57,10 +57,12 @@ def _marked(value: Any, tenant: str) -> Any:
 
 
 async def _fill(database: Database, _: Services) -> None:
-    """Contoso and fabrikam each have the instance of the examples; contoso has a key and a webhook."""
+    """Contoso and fabrikam each have the instance of the examples; contoso has others, a key and a webhook."""
     now, key_id = datetime.now(UTC), FILLED["key_id"]
     for tenant in TENANTS["map"].values():  # type: ignore[attr-defined]
         await fill(database, tenant)
+    for name in ("sales-us", "sales-old"):
+        await fill_peer(database, name)
     key = ApiKey(key_id=key_id, secret_hash="", tenant="contoso", name="siem", roles=frozenset(), created_at=now)
     await KeyRepository(database).insert("contoso", key)
     await subscribe(database, now)

@@ -218,8 +218,8 @@ class SentVendor(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    provider: str
-    vendor: str
+    provider: str = Field(description="`SecureScore`, in any case of letters")
+    vendor: str = Field(description="`Microsoft` or `Plumbline`, in any case of letters")
 
     @model_validator(mode="after")
     def _known(self) -> Self:

@@ -8,7 +8,7 @@ from plumbline_contracts.events import Product
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from plumbline_score_api.webhooks.messages import MessageType
-from plumbline_score_api.webhooks.subscription import Disabled, Events, Instances, Subscription
+from plumbline_score_api.webhooks.subscription import Count, Disabled, Events, Instances, Subscription
 from plumbline_score_api.webhooks.targets import origin_of
 
 MOST_GRACE_HOURS = 168
@@ -85,9 +85,8 @@ class RotateBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"grace_hours": 24}]})
 
-    grace_hours: int = Field(
+    grace_hours: Count = Field(
         default=24,
-        strict=True,
         ge=0,
         le=MOST_GRACE_HOURS,
         description="0 ends every older secret at once, as after a leak",

@@ -7,12 +7,22 @@ from enum import StrEnum
 from typing import Annotated, Literal, Self
 
 from plumbline_contracts.events import Health, Identifier, Product, Severity
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 MOST_FILTERED = 100
 
 Scope = Literal["tenant", "product", "instance"]
 Instances = Annotated[frozenset[Identifier], Field(max_length=MOST_FILTERED)]
+
+
+def _no_text(sent: object) -> object:
+    if isinstance(sent, bool) or not isinstance(sent, int | float):
+        raise ValueError("expected a number")
+    return sent
+
+
+Count = Annotated[int, BeforeValidator(_no_text)]
+"""A whole number as JSON has it: `24` or `24.0`, not `"24"` or `true`."""
 
 
 class _Condition(BaseModel):
@@ -52,7 +62,7 @@ class FindingRegressed(_Condition):
 class ExceptionExpiring(_Condition):
     """A decision ends by itself soon."""
 
-    days: int = Field(default=14, strict=True, ge=1, le=90, description="So many days before")
+    days: Count = Field(default=14, ge=1, le=90, description="So many days before")
 
 
 class ConnectionUnhealthy(_Condition):
