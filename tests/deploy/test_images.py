@@ -125,7 +125,8 @@ def test_what_the_sources_import_is_declared(image: str) -> None:
     """One environment holds every package in development; an image holds those that are declared."""
     for folder in PACKAGES[image]:
         project = tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]
-        declared = {canonicalize_name(Requirement(text).name) for text in project["dependencies"]}
+        optional = [text for extra in project.get("optional-dependencies", {}).values() for text in extra]
+        declared = {canonicalize_name(Requirement(text).name) for text in [*project["dependencies"], *optional]}
         assert _imported(folder) - declared == set(), f"{folder}: declare it, then run `make lock`"
 
 

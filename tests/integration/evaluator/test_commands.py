@@ -97,7 +97,7 @@ def test_the_table_says_what_was_found_and_why_it_is_unknown(tmp_path: Path, lin
     assert cells["SF-ID-13"][4].endswith("; expected of each: a registered MFA method.")
     assert cells["SF-AP-01"][1] == "UNKNOWN"
     assert cells["SF-AP-01"][4].startswith("missing_permission: SecuritySettings could not be read")
-    assert cells["SF-ID-01"][4].startswith("collection_error: SecuritySettings could not be read (http_503")
+    assert cells["SF-ID-01"][4].startswith("collection_error: SecuritySettings could not be read (unavailable)")
 
 
 def test_a_long_finding_is_cut_and_a_narrow_terminal_keeps_the_table(tmp_path: Path, lines: Lines) -> None:

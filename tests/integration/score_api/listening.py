@@ -130,10 +130,10 @@ async def _is_ready() -> bool:
 
 
 @asynccontextmanager
-async def api(services: Services) -> AsyncIterator[Api]:
+async def api(services: Services, settings: Settings | None = None) -> AsyncIterator[Api]:
     """The application on a port of its own."""
     app = composition.create_app(services, _is_ready)
-    server = composition.http_server(app, Settings(), services.events)
+    server = composition.http_server(app, settings or Settings(), services.events)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
         task = asyncio.create_task(server.serve(sockets=[listening]))

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from plumbline_contracts.events import CollectionRequest, Health, Outcome, RequestReason, RunSummary
 from plumbline_score_api import app as composition
-from plumbline_score_api import protocol
 from plumbline_score_api.access import Session
 from plumbline_score_api.app import Database
 from plumbline_score_api.changes.changes import ChangeKind
@@ -24,6 +23,7 @@ from plumbline_score_api.events.service import EventService, StreamLimits
 from plumbline_score_api.problems import MEDIA_TYPE, UnavailableError
 from plumbline_score_api.projection.upkeep import Upkeep
 from plumbline_score_api.services import Services
+from plumbline_score_api.settings import Settings
 from pymongo.errors import AutoReconnect, PyMongoError
 
 from tests.integration.score_api.events import START, Judged, result, status
@@ -659,11 +659,8 @@ async def _read(reader: asyncio.StreamReader, names: list[str]) -> None:
             assert line.startswith(b'data: {"event_id":"%s",' % name.encode())
 
 
-async def test_who_takes_nothing_at_all_is_cut_off(
-    running: Api, key: str, put: Put, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(protocol, "STALLED_SECONDS", 0.5)
-    async with _unread(running, key):
+async def test_who_takes_nothing_at_all_is_cut_off(services: Services, key: str, put: Put) -> None:
+    async with api(services, Settings(answer_timeout_seconds=0.5)) as running, _unread(running, key):
         for start in range(0, 1000, 100):
             await put(*(f"n{number}" for number in range(start, start + 100)), data={"text": "x" * 8000})
         await _true(lambda: running.services.events.open == 0, "the place is free")
