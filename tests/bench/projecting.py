@@ -111,7 +111,8 @@ def _burst(ours: KafkaSettings, port: int, run: int) -> float:
     events, before = _evaluations(run), _metric(port, PROJECTED) or 0
     began = time.perf_counter()
     asyncio.run(_send(ours, "control-results", events))
-    _wait(lambda: (_metric(port, PROJECTED) or 0) >= before + len(events))
+    done = before + len(events)
+    until(lambda: (_metric(port, PROJECTED) or 0) >= done, within_seconds=WITHIN_SECONDS, what="all is projected")
     return len(events) / (time.perf_counter() - began)
 
 
@@ -119,7 +120,8 @@ def _stored(theirs: KafkaSettings, url: str, run: int) -> float:
     events, before = _evaluations(run), asyncio.run(_in(url, _count))
     began = time.perf_counter()
     asyncio.run(_send(theirs, "control-results", events))
-    _wait(lambda: asyncio.run(_in(url, _count)) >= before + len(events))
+    done = before + len(events)
+    until(lambda: asyncio.run(_in(url, _count)) >= done, within_seconds=WITHIN_SECONDS, what="all is stored")
     return len(events) / (time.perf_counter() - began)
 
 
@@ -135,14 +137,6 @@ def _paced(ours: KafkaSettings, port: int, run: int) -> list[float]:
         if number % looks == looks - 1:
             lags.append(_metric(port, LAG) or 0.0)
     return lags
-
-
-def _wait(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WITHIN_SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not done within {WITHIN_SECONDS:.0f} s")
-        time.sleep(0.25)
 
 
 async def _send(settings: KafkaSettings, topic: str, events: list[Any]) -> None:

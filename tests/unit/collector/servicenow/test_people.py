@@ -19,7 +19,7 @@ def test_a_user_carries_what_the_joins_know() -> None:
         known.add_role({"user": ADMIN, "role.name": role, "user.active": "true"})
     known.add_factor({"user": ADMIN, "validated": "true"})
     known.add_factor({"user": sys_id(2), "validated": "false"})
-    known.add_exception({"user": ADMIN})
+    known.exceptions = {key(ADMIN)}
     row = people.user(USER, known, NOW)
     assert (row["privileged_roles"], row["is_admin"], row["has_mfa_method"]) == (["admin"], True, True)
     assert (row["elevated_roles"], row["holds_basic_auth_role"]) == (["sn_kmf.admin"], True)

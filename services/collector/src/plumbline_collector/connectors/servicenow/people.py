@@ -120,12 +120,6 @@ class KnownOfUsers:
         if self.factors is not None and is_validated:
             self.factors.add(key(user))
 
-    def add_exception(self, row: Mapping[str, Any]) -> None:
-        """One sys_user_basic_auth_exception row."""
-        user = filled(row, "user")
-        if user is not None and self.exceptions is not None:
-            self.exceptions.add(key(user))
-
 
 def _any(*signs: bool | None) -> bool | None:
     """Whether any sign is true; None when none is and one is hidden."""
