@@ -176,8 +176,7 @@ async def test_history_is_what_the_list_shows_whatever_its_length(
 ) -> None:
     """Three batches of points, an hour apart."""
     points = [_point(number) for number in range(1, 121)]
-    for point in points:
-        await HistoryRepository(database).add("contoso", point)
+    await HistoryRepository(database).add("contoso", points)
     asked = {"resolution": "change", "since": (START - timedelta(days=10)).isoformat()}
     listed = (await client.get("/v1/history", params={**asked, "limit": 1000})).json()["items"]
     found = await _ndjson(client, "history", **asked)

@@ -307,8 +307,8 @@ async def test_a_snapshot_of_the_future_is_refused(projection: ProjectionService
 
 
 WRITES = frozenset({
-    "stage", "write_exposed", "carry_exposed", "write_findings", "switch", "forget", "mark_waiting", "settled",
-    "replace", "told", "add", "append", "recorded", "keep_known",
+    "stage", "write_exposed", "carry_exposed", "write_findings", "switch", "forget", "forget_parts", "sweep",
+    "mark_waiting", "settled", "replace", "told", "add", "append", "recorded", "keep_known",
 })  # fmt: skip
 
 
@@ -412,10 +412,10 @@ async def test_a_frozen_replica_that_wakes_up_destroys_nothing(
     gate, frozen = asyncio.Event(), asyncio.Event()
 
     class Frozen(ProjectionRepository):
-        async def forget(self, *arguments: Any) -> None:
+        async def sweep(self, *arguments: Any) -> None:
             frozen.set()
             await gate.wait()
-            await super().forget(*arguments)
+            await super().sweep(*arguments)
 
     first = asyncio.create_task(_take(projection_into(database, Frozen(database)), Judged(1, _all(Outcome.FAIL))))
     await frozen.wait()

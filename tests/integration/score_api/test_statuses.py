@@ -259,14 +259,14 @@ async def test_readers_see_the_new_evidence_and_the_reopening_at_once(
     *parts, last = Judged(2, _mixed(exposed=3)).parts()
     for part in parts:
         await mortal.projection.take_part(part)
-    follow, calls = mortal.projection.follow, itertools.count(1)
+    follow, calls = mortal.projection._follow, itertools.count(1)
 
-    async def killed_behind_the_switch(*names: str) -> None:
+    async def killed_behind_the_switch(*what: Any) -> None:
         if next(calls) > 1:
             raise RuntimeError("killed")
-        await follow(*names)
+        await follow(*what)
 
-    mortal.projection.follow = killed_behind_the_switch
+    mortal.projection._follow = killed_behind_the_switch
     with pytest.raises(RuntimeError, match="killed"):
         await mortal.projection.take_part(last)
     shown = await _get(client, f"{ITEM}/status")

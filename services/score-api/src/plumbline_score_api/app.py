@@ -122,6 +122,8 @@ MISSED_BEAT_SECONDS = 30.0
 PING_SECONDS = 2.0
 STOP_SECONDS = 3.0
 CLOSE_SECONDS = 1.0
+PROJECTED_INSTANCES = 64
+"""So many instances' pictures a projector keeps in memory between two evaluations."""
 SELECTION_MS = 5_000
 SOCKET_MS = 30_000
 COLLECT_EVERY = (20_000, 20, 100)
@@ -423,7 +425,8 @@ def build_upkeep(
 ) -> Upkeep:
     """Everything that the projector works with."""
     audit, choices, store = AuditRepository(database), InsightsRepository(database), DecisionRepository(database)
-    insights, pictures = InsightsService(choices, audit), PictureService(PictureRepository(database), store)
+    insights = InsightsService(choices, audit)
+    pictures = PictureService(PictureRepository(database), store, most_instances=PROJECTED_INSTANCES)
     decisions = DecisionService(store, pictures, audit)
     history, changes = HistoryRepository(database), ChangeLogRepository(database)
     recorder, zones = Recorder(history, pictures, insights, changes, partition_of), ZoneRepository(database)
@@ -431,7 +434,7 @@ def build_upkeep(
     leaving = DisconnectionRepository(database)
     closing = ClosingService(leaving, insights, audit, recorder, decisions, written.erase)
     return Upkeep(
-        projection=ProjectionService(written, insights, decisions, recorder, closing, stale_after),
+        projection=ProjectionService(written, pictures, insights, decisions, recorder, closing, stale_after),
         closing=closing,
         decisions=decisions,
         insights=insights,

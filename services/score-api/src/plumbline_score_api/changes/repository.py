@@ -19,13 +19,15 @@ from pymongo import ReadPreference
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
+from plumbline_score_api.bulk.repository import DUPLICATE_KEY
 from plumbline_score_api.changes.changes import Change
 
 Document = dict[str, Any]
 Collection: TypeAlias = "AsyncIOMotorCollection[Document]"
 Position = Mapping[int, int]
 """Partition to the number of an entry. A partition that is not there stands at 0, before its first entry."""
-DUPLICATE_KEY = 11000
+End: TypeAlias = tuple[int, datetime]
+"""The number of a partition's last entry, and when that was written."""
 ATTEMPTS = 20
 PAUSE_SECONDS = 0.01
 KEY_BYTES = 64
@@ -63,6 +65,9 @@ class ChangeLogRepository:
 
     def __init__(self, database: AsyncIOMotorDatabase[Document]) -> None:
         self._changes, self._log = database["changes"], database["change_log"]
+        self._turns: dict[int, asyncio.Lock] = {}
+        self._ends: dict[int, End] = {}
+        """Where this process saw partitions end: if others have written since, the numbers are taken and it looks."""
 
     async def prepare(self) -> None:
         """Create the indexes and the key; does nothing when they are there."""
@@ -83,26 +88,41 @@ class ChangeLogRepository:
 
     async def append(self, tenant: str, partition: int, changes: list[Change]) -> None:
         """Add entries in their order; adding one again changes nothing. Raises BusyLogError."""
-        for attempt in range(ATTEMPTS if changes else 0):
+        if not changes:
+            return
+        async with self._turns.setdefault(partition, asyncio.Lock()):
+            end = self._ends.get(partition)
+            if end is None or not await self._insert(tenant, partition, changes, end):
+                await self._append_anew(tenant, partition, changes)
+
+    async def _append_anew(self, tenant: str, partition: int, changes: list[Change]) -> None:
+        """Add those entries that are not there, behind what is there now."""
+        names = {f"{tenant}/{change.event_id}": change for change in changes}
+        for attempt in range(ATTEMPTS):
             await asyncio.sleep(random.uniform(0, PAUSE_SECONDS * attempt))  # noqa: S311  # so that one of two is first
-            names = [f"{tenant}/{change.event_id}" for change in changes]
-            known = {d["event"] async for d in self._changes.find({"event": {"$in": names}}, {"event": 1})}
-            missing = [change for change, name in zip(changes, names, strict=True) if name not in known]
-            if not missing:
+            found = self._changes.find({"event": {"$in": list(names)}}, {"event": 1})
+            known = {document["event"] async for document in found}
+            missing = [change for name, change in names.items() if name not in known]
+            end = await _last(self._changes, partition)
+            self._ends[partition] = end
+            if not missing or await self._insert(tenant, partition, missing, end):
                 return
-            last, at = await _last(self._changes, partition)
-            written_at = max(datetime.now(UTC), at)  # clocks of replicas differ, and the log's time never goes back
-            numbered = enumerate(missing, start=last + 1)
-            documents = [_document(tenant, partition, number, change, written_at) for number, change in numbered]
-            try:
-                await self._changes.insert_many(documents, ordered=True)
-            except BulkWriteError as error:
-                if any(write["code"] != DUPLICATE_KEY for write in error.details["writeErrors"]):
-                    raise
-            else:
-                return
-        if changes:
-            raise BusyLogError(f"the change log of partition {partition} is written by others at every attempt")
+        raise BusyLogError(f"the change log of partition {partition} is written by others at every attempt")
+
+    async def _insert(self, tenant: str, partition: int, changes: list[Change], end: End) -> bool:
+        """Add entries behind the end of a partition; False when they are there, or others stand in their places."""
+        last, at = end
+        written_at = max(datetime.now(UTC), at)  # clocks of replicas differ, and the log's time never goes back
+        numbered = enumerate(changes, start=last + 1)
+        documents = [_document(tenant, partition, number, change, written_at) for number, change in numbered]
+        try:
+            await self._changes.insert_many(documents, ordered=True)
+        except BulkWriteError as error:
+            if any(write["code"] != DUPLICATE_KEY for write in error.details["writeErrors"]):
+                raise
+            return False
+        self._ends[partition] = last + len(documents), written_at
+        return True
 
     async def since(self, tenant: str, partition: int, number: int, limit: int) -> list[tuple[int, Change]]:
         """The tenant's entries of a partition behind a number, in order."""
@@ -170,7 +190,7 @@ class ChangeLogRepository:
         return self._changes.with_options(read_concern=ReadConcern("majority"), read_preference=primary)
 
 
-async def _last(entries: Collection, partition: int) -> tuple[int, datetime]:
+async def _last(entries: Collection, partition: int) -> End:
     """The highest number of a partition, and when it was written; 0 when it is empty."""
     found = entries.find({"partition": partition}, {"number": 1, "written_at": 1})
     last = [document async for document in found.sort("number", -1).limit(1)]

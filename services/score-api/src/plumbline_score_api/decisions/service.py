@@ -28,7 +28,7 @@ from plumbline_score_api.decisions.decision import (
 from plumbline_score_api.decisions.repository import Book, DecisionRepository
 from plumbline_score_api.decisions.schemas import StatusBody, TemplateView
 from plumbline_score_api.pictures.picture import Control, InstancePicture, Recommendation
-from plumbline_score_api.pictures.service import PictureService
+from plumbline_score_api.pictures.service import PictureService, Seen
 from plumbline_score_api.problems import ConflictError, InvalidError, NotFoundError, PreconditionFailedError
 
 log = structlog.get_logger(__name__)
@@ -242,9 +242,14 @@ class DecisionService:
     ) -> list[Reopening]:
         """Which decisions an evaluation reopens. Its exposed entities are written; readers may not see it yet."""
         books = await self._repository.books(tenant, [instance, None])
-        found = []
+        return await self._contradicted(tenant, books[instance], books[None], evaluation, controls)
+
+    async def _contradicted(
+        self, tenant: str, book: Book, templates: Book, evaluation: str, controls: Iterable[Control]
+    ) -> list[Reopening]:
+        instance, found = str(book.instance), []
         for control in controls:
-            own, template = (books[name].decisions.get(control.control_id) for name in (instance, None))
+            own, template = (each.decisions.get(control.control_id) for each in (book, templates))
             decision = speaking(own, template)
             if decision is not None and stands_on_evidence(decision, evaluation):
                 why = await self._contradiction(tenant, instance, decision, control, evaluation)
@@ -273,28 +278,29 @@ class DecisionService:
         ConflictError.
         """
         for _ in range(ATTEMPTS):
-            book = await self._repository.book(tenant, instance)
-            picture = await self._pictures.instance(tenant, instance)
-            if picture is None or picture.version.evaluation is None:
+            seen = await self._pictures.seen(tenant, instance)
+            if seen is None or seen.picture.version.evaluation is None:
                 return
-            if picture.version.decisions != book.revision:
-                continue
+            if not seen.book.revision and not seen.templates.revision:
+                return  # nobody ever decided anything
+            book = seen.book
             try:
-                changed, news = await self._aligned(tenant, picture, book)
+                changed, news = await self._aligned(tenant, seen)
             except EvidenceGoneError:
                 continue
             if not changed or await self._repository.replace(tenant, book, changed, news):
-                await self.tell(tenant, instance)
+                if changed or book.outbox:
+                    await self.tell(tenant, instance)
                 await self._forget(tenant, instance, {**book.decisions, **changed})
                 return
         raise ConflictError(f"The decisions of {instance} are being changed by others; try again.")
 
-    async def _aligned(
-        self, tenant: str, picture: InstancePicture, book: Book
-    ) -> tuple[dict[str, Decision], list[AuditEntry]]:
+    async def _aligned(self, tenant: str, seen: Seen) -> tuple[dict[str, Decision], list[AuditEntry]]:
         """The decisions that change, with their audit entries."""
+        picture, book = seen.picture, seen.book
         now, key, changed, news = datetime.now(UTC), str(picture.version.evaluation), {}, []
-        reopenings = await self.contradicted(tenant, picture.instance, key, [item.control for item in picture.items])
+        controls = [item.control for item in picture.items]
+        reopenings = await self._contradicted(tenant, book, seen.templates, key, controls)
         details = {each.control_id: each for each in reopenings}
         for item in picture.items:
             control_id, decision = item.control.control_id, item.decision

@@ -1,16 +1,18 @@
 """Records what changed: a point per change of an instance, its product and the tenant, and the change log.
 
 A point is the difference between what was recorded last and what stands now, so nothing is ever missed or told twice,
-whatever was killed in between; it is written into the scope's record first and told from there.
+whatever was killed in between; it is written into the scope's record first and told from there, with those of product
+and tenant.
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from weakref import WeakValueDictionary
 
-from plumbline_contracts.events import Product
+from plumbline_contracts.events import Insights, Product
 
 from plumbline_score_api.changes.changes import Change, changes_of
 from plumbline_score_api.changes.repository import ChangeLogRepository
@@ -42,6 +44,9 @@ from plumbline_score_api.problems import ConflictError
 from plumbline_score_api.scores.scoring import counted
 
 ATTEMPTS = 20
+MOST_KNOWN = 100
+Choices = tuple[dict[str, Insights], dict[str, tuple[str | None, str | None]]]
+"""Instance to insights, and instance to who chose and why."""
 PartitionOf = Callable[[str], int]
 """The partition of `control-results` that a key belongs to."""
 
@@ -59,38 +64,40 @@ class Recorder:
     ) -> None:
         self._repository, self._pictures, self._insights = repository, pictures, insights
         self._log, self._partition_of = log, partition_of
-        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
-        """Those of this process that add to a scope take turns, instead of overtaking each other."""
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._known: OrderedDict[tuple[str, str], Record] = OrderedDict()
+        """What this process wrote last, by tenant and scope."""
 
     async def record(self, tenant: str, instance: str) -> None:
         """Record an instance as it stands. Doing it again changes nothing. Raises ConflictError."""
         for _ in range(ATTEMPTS):
-            known = await self._settled(tenant, instance_scope(instance))
-            picture = await self._pictures.instance(tenant, instance)
+            known, is_read = await self._settled(tenant, instance_scope(instance))
             if known is None:
                 continue
+            picture = await self._pictures.instance(tenant, instance)
             if picture is None or picture.version.evaluation is None:
                 return
             new = _next(known, picture)
-            if new is None:
+            if new is None and is_read:
                 return
-            if await self._repository.replace(tenant, known, new):
-                await self._settled(tenant, new.scope)
+            if new is not None and (written := await self._repository.replace(tenant, known, new)) is not None:
+                await self._tell(tenant, written)
                 return
         raise ConflictError(f"The history of {instance} is being written by others.")
 
     async def record_gone(self, tenant: str, instance: str) -> None:
         """Record that an instance has no controls any more. Doing it again changes nothing. Raises ConflictError."""
         for _ in range(ATTEMPTS):
-            known = await self._settled(tenant, instance_scope(instance))
+            known, is_read = await self._settled(tenant, instance_scope(instance))
             if known is None:
                 continue
-            if not known.states:
+            if not known.states and is_read:
                 return
-            new = _gone(known, instance)
-            if await self._repository.replace(tenant, known, new):
-                await self._settled(tenant, new.scope)
-                return
+            if known.states:
+                new = _gone(known, instance)
+                if (written := await self._repository.replace(tenant, known, new)) is not None:
+                    await self._tell(tenant, written)
+                    return
         raise ConflictError(f"The history of {instance} is being written by others.")
 
     async def record_all(self, tenant: str) -> None:
@@ -100,74 +107,106 @@ class Recorder:
 
     async def record_insights(self, tenant: str, product: Product) -> None:
         """Record which instances of a product count now. Raises ConflictError."""
-        for scope in (product_scope(product), TENANT):
-            await self._aggregate(tenant, scope, product, None)
+        async with self._turn(tenant):
+            await self._publish(tenant, await self._aggregate(tenant, product, None))
 
     async def resume(self, tenant: str, scope: str) -> None:
         """Tell the point that waits in a scope's record."""
+        self._known.pop((tenant, scope), None)
         await self._settled(tenant, scope)
 
     async def tell(self, tenant: str, instance: str, changes: list[Change]) -> None:
         """Add what happened to an instance to the change log. Doing it again changes nothing. Raises BusyLogError."""
         await self._log.append(tenant, self._partition_of(f"{tenant}/{instance}"), changes)
 
-    async def _settled(self, tenant: str, scope: str) -> Record | None:
-        """The record, if its outbox is empty; else None, with the point told."""
+    def _turn(self, tenant: str) -> asyncio.Lock:
+        """Those of this process that add to a tenant's scopes take turns, instead of overtaking each other."""
+        return self._locks.setdefault(tenant, asyncio.Lock())
+
+    async def _settled(self, tenant: str, scope: str) -> tuple[Record | None, bool]:
+        """The record, if its outbox is empty, else None, with the point told; and whether it was read just now.
+
+        A record that this process wrote is not read again before it is written again, which finds out whether others
+        wrote meanwhile. That nothing is new is believed only of one that was read.
+        """
+        known = self._known.pop((tenant, scope), None)
+        if known is not None:
+            return known, False
         record = await self._repository.record(tenant, scope)
         if record.outbox is None:
-            return record
-        await self._tell(tenant, record, record.outbox)
-        await self._repository.told(tenant, record)
-        return None
+            return record, True
+        if scope_instance(scope) is not None:  # somebody was killed: what it tells comes before what it adds up to
+            await self._bring(tenant, [(record, record.outbox)])
+        await self._tell(tenant, record)
+        return None, True
 
-    async def _tell(self, tenant: str, record: Record, point: Point) -> None:
+    async def _tell(self, tenant: str, record: Record) -> None:
+        """Tell the point in the outbox of a record; that of an instance also to the scopes that it belongs to."""
+        if scope_instance(record.scope) is None:
+            await self._publish(tenant, [record])
+            return
+        async with self._turn(tenant):
+            aggregated = await self._aggregate(tenant, Product(str(record.product)), record.outbox)
+            await self._publish(tenant, [record, *aggregated])
+
+    async def _publish(self, tenant: str, records: list[Record]) -> None:
+        """Bring the points in the outboxes of records to history and change log, and empty the outboxes."""
+        waiting = [(record, record.outbox) for record in records if record.outbox is not None]
+        if waiting:
+            await self._bring(tenant, waiting)
+            await self._repository.told(tenant, [record for record, _ in waiting])
+        self._known |= {(tenant, record.scope): replace(record, outbox=None) for record in records}
+        while len(self._known) > MOST_KNOWN:
+            self._known.popitem(last=False)
+
+    async def _bring(self, tenant: str, waiting: list[tuple[Record, Point]]) -> None:
+        """Bring points to history and change log. Doing it again changes nothing."""
+        await self._repository.add(tenant, [point for _, point in waiting])
+        told: dict[int, list[Change]] = {}
+        for record, point in waiting:
+            changes = changes_of(point, scope_instance(record.scope))
+            told.setdefault(self._partition(tenant, record, point), []).extend(changes)
+        for partition, changes in told.items():
+            await self._log.append(tenant, partition, changes)
+
+    def _partition(self, tenant: str, record: Record, point: Point) -> int:
         instance = scope_instance(record.scope) or (point.source.instance if point.source is not None else None)
-        await self._repository.add(tenant, point)
-        partition = self._partition_of(f"{tenant}/{instance or record.product}")
-        await self._log.append(tenant, partition, changes_of(point, scope_instance(record.scope)))
-        if scope_instance(record.scope) is not None:
-            assert record.product is not None
-            for scope in (product_scope(record.product), TENANT):
-                await self._aggregate(tenant, scope, Product(record.product), point)
+        return self._partition_of(f"{tenant}/{instance or record.product}")
 
-    async def _aggregate(self, tenant: str, scope: str, product: Product, source: Point | None) -> None:
-        """Bring a scope of several instances up to date with a point of an instance, or with the insights alone."""
-        async with self._locks.setdefault((tenant, scope), asyncio.Lock()):
-            await self._aggregate_alone(tenant, scope, product, source)
+    async def _aggregate(self, tenant: str, product: Product, source: Point | None) -> list[Record]:
+        """The product's record and the tenant's with what is to be told of a point of an instance, or of insights."""
+        choices = await self._insights.read_with_authors(tenant, product)
+        written = [
+            await self._aggregate_one(tenant, scope, product, choices, source)
+            for scope in (product_scope(product), TENANT)
+        ]
+        return [record for record in written if record is not None]
 
-    async def _aggregate_alone(self, tenant: str, scope: str, product: Product, source: Point | None) -> None:
+    async def _aggregate_one(
+        self, tenant: str, scope: str, product: Product, choices: Choices, source: Point | None
+    ) -> Record | None:
+        """Bring a scope of several instances up to date; its record with a point to tell, None when there is none."""
         for _ in range(ATTEMPTS):
-            known = await self._settled(tenant, scope)
+            known, is_read = await self._settled(tenant, scope)
             if known is None:
                 continue
-            new = await self._insights_point(tenant, known, product)
-            is_last = new is None
+            if is_read:  # the choices must be no older than the record
+                choices = await self._insights.read_with_authors(tenant, product)
+            new = _with_insights(known, product, choices)
+            is_last = new is None or source is None
             if new is None and source is not None:
                 new = _with_part(known, source, product)
-            if new is None:
-                return
-            if await self._repository.replace(tenant, known, new):
-                await self._settled(tenant, scope)
-                if is_last:
-                    return
+            if new is None and is_read:
+                return None
+            written = await self._repository.replace(tenant, known, new) if new is not None else None
+            if written is None:
+                continue
+            if is_last and written.outbox is not None:
+                return written
+            await self._publish(tenant, [written])
+            if is_last:
+                return None
         raise ConflictError(f"The history of {scope} is being written by others.")
-
-    async def _insights_point(self, tenant: str, known: Record, product: Product) -> Record | None:
-        """The record with the insights of now, with a point if that matters; None when they are known."""
-        live, authors = await self._insights.read_with_authors(tenant, product)
-        insights = {**known.insights, **live}
-        if insights == known.insights:
-            return None
-        parts = {name: part.totals for name, part in known.parts.items()}
-        changes = counted_changes(known.insights, insights, parts, authors)
-        new = replace(known, insights=insights)
-        if not changes:
-            return new
-        totals = add(part for name, part in parts.items() if name in counted(insights))
-        brought = day_tally([], changes, is_first=False)
-        point = _point(known, totals, _not_before(known, datetime.now(UTC)), brought)
-        point = point.model_copy(update={"insights": changes})
-        return _pointed(replace(new, product=product), point)
 
 
 def scope_instance(scope: str) -> str | None:
@@ -214,6 +253,23 @@ def _gone(known: Record, instance: str) -> Record:
     point = _point(known, Totals(), _not_before(known, datetime.now(UTC)), brought)
     point = point.model_copy(update={"changes": changes})
     return _pointed(replace(known, evaluation=None, states={}), point)
+
+
+def _with_insights(known: Record, product: Product, choices: Choices) -> Record | None:
+    """The record with the insights of now, with a point if that matters; None when they are known."""
+    live, authors = choices
+    insights = {**known.insights, **live}
+    if insights == known.insights:
+        return None
+    parts = {name: part.totals for name, part in known.parts.items()}
+    changes = counted_changes(known.insights, insights, parts, authors)
+    new = replace(known, insights=insights)
+    if not changes:
+        return new
+    totals = add(part for name, part in parts.items() if name in counted(insights))
+    brought = day_tally([], changes, is_first=False)
+    point = _point(known, totals, _not_before(known, datetime.now(UTC)), brought)
+    return _pointed(replace(new, product=product), point.model_copy(update={"insights": changes}))
 
 
 def _with_part(known: Record, source: Point, product: Product) -> Record | None:

@@ -1,15 +1,17 @@
 """The score history in MongoDB: points per change, one per day, and what was recorded last of each scope."""
 
-import contextlib
+import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from motor.motor_asyncio import AsyncIOMotorDatabase
 from plumbline_contracts.events import Insights
+from pymongo import ReplaceOne, UpdateOne
 from pymongo.errors import DuplicateKeyError
 
+from plumbline_score_api.bulk.repository import unless_newer
 from plumbline_score_api.history.changing import (
     CHOICES,
     STATES,
@@ -74,45 +76,50 @@ class HistoryRepository:
         document = await self._records.find_one({"_id": f"{tenant}/{scope}", "tenant": tenant})
         return _record(document) if document else Record(scope)
 
-    async def replace(self, tenant: str, known: Record, new: Record) -> bool:
-        """Write a record if nobody did since `known`; whether it was done."""
+    async def replace(self, tenant: str, known: Record, new: Record) -> Record | None:
+        """Write a record if nobody did since `known`; the record as it is now, None when it was not done."""
         identity = f"{tenant}/{known.scope}"
         then = {"revision": known.revision} if known.revision else {"revision": {"$exists": False}}
-        fields = {"tenant": tenant, **_fields(new), "revision": known.revision + 1}
+        written = replace(new, revision=known.revision + 1)
+        fields = {"tenant": tenant, **_fields(written), "revision": written.revision}
         try:
             done = await self._records.update_one(
                 {"_id": identity, **then}, {"$set": fields}, upsert=not known.revision
             )
         except DuplicateKeyError:
-            return False
-        return bool(done.matched_count or done.upserted_id)
+            return None
+        return written if done.matched_count or done.upserted_id else None
 
-    async def told(self, tenant: str, record: Record) -> None:
-        """The point of the outbox is told everywhere."""
-        mine = {"_id": f"{tenant}/{record.scope}", "tenant": tenant, "seq": record.seq}
-        await self._records.update_one(mine, {"$set": {"outbox": None, "is_pending": False}})
+    async def told(self, tenant: str, records: Iterable[Record]) -> None:
+        """The points of their outboxes are told everywhere."""
+        emptied = {"$set": {"outbox": None, "is_pending": False}}
+        changes = [
+            UpdateOne({"_id": f"{tenant}/{each.scope}", "tenant": tenant, "seq": each.seq}, emptied) for each in records
+        ]
+        await self._records.bulk_write(changes, ordered=False)
 
     async def pending(self) -> list[tuple[str, str]]:
         """Tenant and scope of outboxes that are not empty: all tenants', for the projector alone."""
         found = self._records.find({"is_pending": True}, {"tenant": 1, "scope": 1})
         return [(document["tenant"], document["scope"]) async for document in found]
 
-    async def add(self, tenant: str, point: Point) -> None:
-        """Keep a point, and the day that it stands for so far; doing it again changes nothing."""
-        mine = {"tenant": tenant, "scope": point.scope, "seq": point.seq, "at": point.at}
-        identity = f"{tenant}/{point.scope}/{point.seq}"
-        controls = [change.control_id for change in point.changes]
-        document = {"_id": identity, **mine, "controls": controls, "body": point.model_dump_json(exclude_defaults=True)}
-        await self._history.replace_one({"_id": identity}, document, upsert=True)
-        day = f"{point.at:%Y-%m-%d}"
-        not_newer = {"_id": f"{tenant}/{point.scope}/{day}", "seq": {"$not": {"$gt": point.seq}}}
-        bodies = {
-            "body": point.totals.model_dump_json(exclude_defaults=True),
-            "tally": point.day.model_dump_json(exclude_defaults=True),
-        }
-        change = {"$set": {**mine, "day": day, **bodies}}
-        with contextlib.suppress(DuplicateKeyError):
-            await self._days.update_one(not_newer, change, upsert=True)
+    async def add(self, tenant: str, points: Iterable[Point]) -> None:
+        """Keep points, and the days that they stand for so far; doing it again changes nothing."""
+        kept, days = [], []
+        for point in points:
+            mine = {"tenant": tenant, "scope": point.scope, "seq": point.seq, "at": point.at}
+            identity = f"{tenant}/{point.scope}/{point.seq}"
+            controls = [change.control_id for change in point.changes]
+            body = point.model_dump_json(exclude_defaults=True)
+            kept.append(ReplaceOne({"_id": identity}, {**mine, "controls": controls, "body": body}, upsert=True))
+            day = f"{point.at:%Y-%m-%d}"
+            not_newer = {"_id": f"{tenant}/{point.scope}/{day}", "seq": {"$not": {"$gt": point.seq}}}
+            bodies = {
+                "body": point.totals.model_dump_json(exclude_defaults=True),
+                "tally": point.day.model_dump_json(exclude_defaults=True),
+            }
+            days.append(UpdateOne(not_newer, {"$set": {**mine, "day": day, **bodies}}, upsert=True))
+        await asyncio.gather(self._history.bulk_write(kept, ordered=False), unless_newer(self._days, days))
 
     async def points(
         self, tenant: str, scope: str, since: datetime, until: datetime, after: int, limit: int

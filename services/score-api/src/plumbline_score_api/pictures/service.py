@@ -6,6 +6,7 @@ answers can never disagree. What is kept here is bounded, and only saves making 
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from plumbline_contracts.events import ControlDefinition
 
@@ -30,11 +31,23 @@ class ForgottenError(Exception):
     """The evaluation was replaced twice while it was being read."""
 
 
+@dataclass(frozen=True)
+class Seen:
+    """An instance, its own decisions and the templates."""
+
+    picture: InstancePicture
+    book: Book
+    templates: Book
+
+
 class PictureService:
     """Pictures of all tenants."""
 
-    def __init__(self, repository: PictureRepository, decisions: DecisionRepository) -> None:
-        self._repository, self._decisions = repository, decisions
+    def __init__(
+        self, repository: PictureRepository, decisions: DecisionRepository, *, most_instances: int = MOST_INSTANCES
+    ) -> None:
+        self._repository, self._decisions, self._most_instances = repository, decisions, most_instances
+        self._learned: OrderedDict[tuple[str, str, str], list[Control]] = OrderedDict()
         self._tenants: OrderedDict[str, TenantPicture] = OrderedDict()
         self._instances: OrderedDict[tuple[str, str], InstancePicture] = OrderedDict()
         self._definitions: OrderedDict[str, ControlDefinition] = OrderedDict()
@@ -63,6 +76,11 @@ class PictureService:
 
     async def instance(self, tenant: str, instance: str) -> InstancePicture | None:
         """One instance as it is now; None when it is not there."""
+        seen = await self.seen(tenant, instance)
+        return seen.picture if seen is not None else None
+
+    async def seen(self, tenant: str, instance: str) -> Seen | None:
+        """One instance as it is now, with the decisions that it is made of; None when it is not there."""
         for _ in range(ATTEMPTS):
             books = await self._decisions.books(tenant, [instance, None])
             pointer = await self._repository.pointer(tenant, instance)
@@ -70,15 +88,29 @@ class PictureService:
                 return None
             known = self._known(tenant, pointer)
             if known is not None and known.version == _version(pointer, _revisions(books)):
-                return known
+                return Seen(known, books[instance], books[None])
             try:
                 old = {instance: known} if known is not None else {}
                 (picture,) = await self._paint(tenant, [pointer], books, books[None], old)
             except ForgottenError:
                 continue
             self._keep_instance(tenant, picture)
-            return picture
+            return Seen(picture, books[instance], books[None])
         raise UnavailableError(f"The instance {instance} changes faster than it can be read; try again.")
+
+    def learn(self, tenant: str, instance: str, evaluation: str, controls: list[Control]) -> None:
+        """Keep the controls of an evaluation that were just written: they need not be read."""
+        self._learned[tenant, instance, evaluation] = controls
+        if len(self._learned) > self._most_instances:
+            self._learned.popitem(last=False)
+
+    async def controls(self, tenant: str, instance: str, evaluation: str) -> dict[str, Control]:
+        """The controls of an evaluation that readers see, or saw last, by control id."""
+        controls = self._learned.get((tenant, instance, evaluation))
+        if controls is None:
+            read = await self._repository.controls(tenant, [(instance, evaluation)])
+            controls = read.get(evaluation, [])
+        return {control.control_id: control for control in controls}
 
     async def _repaint(self, tenant: str, pointers: list[Pointer], versions: Mapping[str, Version]) -> TenantPicture:
         """The picture with what changed painted anew."""
@@ -118,7 +150,10 @@ class PictureService:
             known = old.get(pointer.instance)
             if pointer.evaluation is None:
                 continue
-            if known is not None and known.version.evaluation == pointer.evaluation:
+            learned = self._learned.get((tenant, pointer.instance, pointer.evaluation))
+            if learned is not None:
+                found[pointer.instance] = learned
+            elif known is not None and known.version.evaluation == pointer.evaluation:
                 found[pointer.instance] = [item.control for item in known.items]
             else:
                 missing.append((pointer.instance, pointer.evaluation))
@@ -147,7 +182,7 @@ class PictureService:
     def _keep_instance(self, tenant: str, picture: InstancePicture) -> None:
         self._instances.pop((tenant, picture.instance), None)
         self._instances[tenant, picture.instance] = picture
-        if len(self._instances) > MOST_INSTANCES:
+        if len(self._instances) > self._most_instances:
             self._instances.popitem(last=False)
 
     def _keep(self, tenant: str, picture: TenantPicture) -> None:

@@ -10,9 +10,9 @@ import contextlib
 import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any
 
-from motor.motor_asyncio import AsyncIOMotorCollection, AsyncIOMotorDatabase
+from motor.motor_asyncio import AsyncIOMotorDatabase
 from plumbline_contracts.events import (
     AuditEntry,
     ControlDefinition,
@@ -23,22 +23,20 @@ from plumbline_contracts.events import (
     Product,
 )
 from pydantic import TypeAdapter
-from pymongo import ReplaceOne, UpdateOne
-from pymongo.errors import BulkWriteError, DuplicateKeyError
+from pymongo import UpdateOne
+from pymongo.errors import DuplicateKeyError
 
+from plumbline_score_api.bulk.repository import replace, unless_newer
 from plumbline_score_api.changes.changes import Change
 from plumbline_score_api.pictures.aging import Turned
-from plumbline_score_api.pictures.control import CONTROLS, Control
+from plumbline_score_api.pictures.control import CONTROLS
 from plumbline_score_api.projection.evaluations import Evaluation, Standing, last_precedence
 from plumbline_score_api.projection.findings import Finding
 from plumbline_score_api.recommendations.repository import field_of
 
 EXPOSED_PER_DOCUMENT = 500
 RESULTS_PER_DOCUMENT = 100
-WRITES_AT_ONCE = 100
-DUPLICATE_KEY = 11000
 _STANDING = {"current": 1, "disconnected_at": 1, "is_disconnected": 1, "is_closing": 1}
-Collection: TypeAlias = "AsyncIOMotorCollection[dict[str, Any]]"
 _ENTITIES = TypeAdapter(list[ExposedEntity])
 
 
@@ -122,12 +120,6 @@ class ProjectionRepository:
             is_closing=found.get("is_closing", False),
         )
 
-    async def controls(self, tenant: str, instance: str, key: str) -> dict[str, Control]:
-        """The findings of an evaluation without their evidence, by control id."""
-        document = await self._pictures.find_one({"_id": f"{tenant}/{instance}/{key}", "tenant": tenant})
-        found = CONTROLS.validate_json(document["body"]) if document else []
-        return {control.control_id: control for control in found}
-
     async def results(self, tenant: str, instance: str, key: str, wanted: set[str]) -> dict[str, ControlResult]:
         """Some results of an evaluation, by control id."""
         if not wanted:
@@ -137,15 +129,21 @@ class ProjectionRepository:
         bodies = [body async for document in found for body in document.get("results", {}).values()]
         return {each.control_id: each for each in map(ControlResult.model_validate_json, bodies)}
 
-    async def write_findings(self, tenant: str, evaluation: Evaluation, findings: list[Finding]) -> None:
-        """Keep the findings of an evaluation that no reader sees yet: their results some together, all in a picture."""
+    async def write_findings(self, tenant: str, evaluation: Evaluation, findings: list[Finding]) -> int:
+        """Keep the findings of an evaluation that no reader sees yet: their results some together, all in a picture.
+
+        Into how many documents the results went.
+        """
         slices = [
             findings[start : start + RESULTS_PER_DOCUMENT] for start in range(0, len(findings), RESULTS_PER_DOCUMENT)
         ]
-        await _replace(self._findings, [_slice(tenant, evaluation, number, some) for number, some in enumerate(slices)])
         body = CONTROLS.dump_json([finding.control for finding in findings], exclude_none=False).decode()
-        identity = f"{tenant}/{evaluation.instance}/{evaluation.key}"
-        await _replace(self._pictures, [{**_belongs(tenant, evaluation), "_id": identity, "body": body}])
+        picture = {**_belongs(tenant, evaluation), "_id": f"{tenant}/{evaluation.instance}/{evaluation.key}"}
+        await asyncio.gather(
+            replace(self._findings, [_slice(tenant, evaluation, number, some) for number, some in enumerate(slices)]),
+            replace(self._pictures, [{**picture, "body": body}]),
+        )
+        return len(slices)
 
     async def write_exposed(
         self, tenant: str, evaluation: Evaluation, slices: Iterable[tuple[str, int, list[ExposedEntity]]]
@@ -161,7 +159,7 @@ class ProjectionRepository:
             }
             for control_id, number, entities in slices
         ]
-        await _replace(self._exposed, documents)
+        await replace(self._exposed, documents)
 
     async def carry_exposed(self, tenant: str, evaluation: Evaluation, former: str, control_id: str) -> None:
         """Give a control the exposed entities of a former evaluation, whose result stands in for an unread one."""
@@ -169,7 +167,7 @@ class ProjectionRepository:
         await self._exposed.delete_many(mine)
         async for document in self._exposed.find({**mine, "evaluation": former}):
             identity = f"{tenant}/{evaluation.instance}/{evaluation.key}/{control_id}/{document['number']}"
-            await _replace(self._exposed, [{**document, **_belongs(tenant, evaluation), "_id": identity}])
+            await replace(self._exposed, [{**document, **_belongs(tenant, evaluation), "_id": identity}])
 
     async def switch(self, tenant: str, evaluation: Evaluation, former: str | None, current: dict[str, Any]) -> bool:
         """Make an evaluation current if `former` still is; whether it was done. This is what readers see, at once.
@@ -188,13 +186,25 @@ class ProjectionRepository:
             return False
         return bool(done.matched_count or done.upserted_id)
 
-    async def forget(self, tenant: str, evaluation: Evaluation, keep: list[str]) -> None:
-        """Delete all parts up to an evaluation, and the findings up to it of evaluations that nobody follows."""
-        done = {"tenant": tenant, "instance": evaluation.instance, "precedence": {"$lte": evaluation.precedence}}
-        unfollowed = {**done, "evaluation": {"$nin": keep}}
+    async def forget(self, tenant: str, instance: str, evaluation: Mapping[str, Any]) -> None:
+        """Delete the findings of an evaluation that nobody follows any more: `key` and `slices` of its pointer."""
+        name = f"{tenant}/{instance}/{evaluation['key']}"
+        slices = [f"{name}/{number}" for number in range(evaluation["slices"])]
         await asyncio.gather(
-            self._parts.delete_many(done),
-            *(each.delete_many(unfollowed) for each in (self._findings, self._exposed, self._pictures)),
+            self._findings.delete_many({"_id": {"$in": slices}, "tenant": tenant}),
+            self._exposed.delete_many({"tenant": tenant, "evaluation": evaluation["key"], "instance": instance}),
+            self._pictures.delete_one({"_id": name, "tenant": tenant}),
+        )
+
+    async def forget_parts(self, tenant: str, evaluation: Evaluation) -> None:
+        """Delete all parts up to an evaluation."""
+        await self._parts.delete_many(_up_to(tenant, evaluation))
+
+    async def sweep(self, tenant: str, evaluation: Evaluation, keep: list[str]) -> None:
+        """Delete the findings up to an evaluation of all that nobody follows, also of those that were cut short."""
+        unfollowed = {**_up_to(tenant, evaluation), "evaluation": {"$nin": keep}}
+        await asyncio.gather(
+            *(each.delete_many(unfollowed) for each in (self._findings, self._exposed, self._pictures))
         )
 
     async def erase(self, tenant: str, instance: str, until: datetime) -> None:
@@ -207,9 +217,11 @@ class ProjectionRepository:
     async def keep_setting_changes(self, tenant: str, instance: str, entries: Iterable[AuditEntry]) -> None:
         """Keep what the product's audit trail says; keeping an entry again changes nothing."""
         documents = {d["_id"]: d for d in (_setting_change(tenant, instance, entry) for entry in entries)}
+        if not documents:
+            return
         query = {"_id": {"$in": list(documents)}, "tenant": tenant}
         known = {document["_id"] async for document in self._setting_changes.find(query, {"_id": 1})}
-        await _replace(self._setting_changes, [d for identity, d in documents.items() if identity not in known])
+        await replace(self._setting_changes, [d for identity, d in documents.items() if identity not in known])
 
     async def prune_setting_changes(self, before: datetime) -> None:
         """Delete what products said happened before a moment, of all tenants."""
@@ -284,27 +296,15 @@ class ProjectionRepository:
             for d in definitions
         ]
         if changes:
-            await _unless_newer(self._controls, changes)
+            await unless_newer(self._controls, changes)
 
     async def defined(self, keys: list[str]) -> set[str]:
         """Those of these `control_id@digest` keys whose definitions are known."""
         return {document["_id"] async for document in self._controls.find({"_id": {"$in": keys}}, {"_id": 1})}
 
 
-async def _replace(collection: Collection, documents: list[dict[str, Any]]) -> None:
-    """Write whole documents by `_id`, a bounded number at a time."""
-    for start in range(0, len(documents), WRITES_AT_ONCE):
-        some = documents[start : start + WRITES_AT_ONCE]
-        await collection.bulk_write([ReplaceOne({"_id": d["_id"]}, d, upsert=True) for d in some], ordered=False)
-
-
-async def _unless_newer(collection: Collection, changes: list[UpdateOne]) -> None:
-    """Apply guarded upserts. A duplicate `_id` says that something newer is there, which is as good."""
-    try:
-        await collection.bulk_write(changes, ordered=False)
-    except BulkWriteError as error:
-        if any(write["code"] != DUPLICATE_KEY for write in error.details["writeErrors"]):
-            raise
+def _up_to(tenant: str, evaluation: Evaluation) -> dict[str, Any]:
+    return {"tenant": tenant, "instance": evaluation.instance, "precedence": {"$lte": evaluation.precedence}}
 
 
 def _disconnected_before(started_at: datetime) -> dict[str, Any]:

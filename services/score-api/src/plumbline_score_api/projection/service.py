@@ -24,6 +24,7 @@ from plumbline_score_api.instances.disconnecting import ClosingService
 from plumbline_score_api.instances.insights import InsightsService
 from plumbline_score_api.pictures.aging import turned
 from plumbline_score_api.pictures.control import Control
+from plumbline_score_api.pictures.service import PictureService
 from plumbline_score_api.projection.evaluations import Evaluation, Standing, refuse_wrong_numbers
 from plumbline_score_api.projection.findings import Finding, could_not_be_read, settle
 from plumbline_score_api.projection.repository import EXPOSED_PER_DOCUMENT, ProjectionRepository
@@ -39,6 +40,8 @@ PROJECTION_AGE = Gauge(
 
 
 MOST_DEFINED = 50_000
+_KEPT = ("key", "slices")
+"""What is remembered of the evaluation before the current one."""
 
 
 class UnknownDefinitionsError(Exception):
@@ -66,15 +69,18 @@ class ProjectionService:
     def __init__(
         self,
         repository: ProjectionRepository,
+        pictures: PictureService,
         insights: InsightsService,
         decisions: DecisionService,
         recorder: Recorder,
         closing: ClosingService,
         stale_after: timedelta = STALE_AFTER,
     ) -> None:
-        self._repository, self._insights, self._closing = repository, insights, closing
+        self._repository, self._pictures, self._insights, self._closing = repository, pictures, insights, closing
         self._decisions, self._recorder, self._stale_after = decisions, recorder, stale_after
         self._defined: set[str] = set()
+        self._tidy: set[tuple[str, str]] = set()
+        """Tenant and instance of which this process has left nothing behind, and swept up what others may have."""
 
     async def take_definitions(self, definitions: list[ControlDefinition]) -> None:
         """Keep definitions."""
@@ -109,17 +115,23 @@ class ProjectionService:
         refuse_wrong_numbers(part)
         envelope.refuse_future(part.snapshot_started_at, now=datetime.now(UTC), what="the snapshot's start")
         tenant, evaluation = part.tenant, Evaluation.of(part, tracing.trace_id())
-        if not (await self._standing(tenant, part.instance)).takes(evaluation):
+        standing = await self._standing(tenant, part.instance)
+        if not standing.takes(evaluation):
             IGNORED.inc(part.part_count is not None)
             await self._repository.unstage(tenant, evaluation)
             return
-        await self._repository.stage(tenant, evaluation, part)
-        if await self._repository.is_whole(tenant, evaluation):
-            try:
-                await self._apply(tenant, evaluation)
-            except UnknownDefinitionsError as error:
-                log.warning("evaluation waits", tenant=tenant, instance=part.instance, problem=str(error))
-                await self._repository.mark_waiting(tenant, evaluation, error.missing)
+        is_alone = part.part == 0 and part.part_count == 1
+        if not is_alone:
+            await self._repository.stage(tenant, evaluation, part)
+            if not await self._repository.is_whole(tenant, evaluation):
+                return
+        try:
+            await self._apply(tenant, evaluation, standing, part if is_alone else None)
+        except UnknownDefinitionsError as error:
+            log.warning("evaluation waits", tenant=tenant, instance=part.instance, problem=str(error))
+            if is_alone:
+                await self._repository.stage(tenant, evaluation, part)
+            await self._repository.mark_waiting(tenant, evaluation, error.missing)
 
     async def apply_waiting(self) -> list[str]:
         """Apply every waiting evaluation whose definitions have arrived; what keeps the others waiting, oldest first.
@@ -130,7 +142,7 @@ class ProjectionService:
         for tenant, evaluation, missing in await self._repository.waiting():
             try:
                 await self._require(missing)
-                await self._apply(tenant, evaluation)
+                await self._apply(tenant, evaluation, await self._standing(tenant, evaluation.instance))
             except UnknownDefinitionsError as error:
                 problems.append(f"{tenant}/{evaluation.instance}, snapshot {evaluation.snapshot_id}: {error}")
         return problems
@@ -141,7 +153,11 @@ class ProjectionService:
         It can be done again. Raises ConflictError.
         """
         current = await self._repository.current(tenant, instance)
-        if current is None or current.get("is_settled", True):
+        if current is not None:
+            await self._follow(tenant, instance, current)
+
+    async def _follow(self, tenant: str, instance: str, current: Mapping[str, Any]) -> None:
+        if current.get("is_settled", True):
             return
         await self._decisions.align(tenant, instance)
         await self._recorder.record(tenant, instance)
@@ -155,7 +171,7 @@ class ProjectionService:
         current = await self._repository.current(tenant, instance)
         if current is None or current.get("next_due") is None or current["next_due"] > now:
             return
-        controls = await self._repository.controls(tenant, instance, current["key"])
+        controls = await self._pictures.controls(tenant, instance, current["key"])
         then = turned(controls.values(), current["stale_at"], current["clock"], now)
         await self._repository.turn_clock(tenant, instance, current["key"], then, now)
         await self.follow(tenant, instance)
@@ -172,32 +188,51 @@ class ProjectionService:
         """Tenant and instance of switches that were killed before what follows was done."""
         return await self._repository.unsettled()
 
-    async def _apply(self, tenant: str, evaluation: Evaluation) -> None:
+    async def _apply(
+        self, tenant: str, evaluation: Evaluation, standing: Standing, alone: ControlResults | None = None
+    ) -> None:
         """Switch the readers over, unless what they see is not older. All before the switch can be done again.
 
-        Which decisions the evaluation reopens stands in the pointer: readers see both at once.
+        Which decisions the evaluation reopens stands in the pointer: readers see both at once. `alone` is the only
+        part of an evaluation, which is not staged.
         """
-        await self.follow(tenant, evaluation.instance)
-        standing = await self._standing(tenant, evaluation.instance)
-        gathered, former = await self._gather(tenant, evaluation), standing.current
+        former, is_tidy = standing.current, (tenant, evaluation.instance) in self._tidy
+        self._tidy.discard((tenant, evaluation.instance))
+        if former is not None:
+            await self._follow(tenant, evaluation.instance, former)
+        gathered = await self._gather(tenant, evaluation, alone)
         if gathered is None or not standing.takes(evaluation):
             await self._repository.unstage(tenant, evaluation)
             return
         last, results = gathered
         await self._require([f"{result.control_id}@{result.control_digest}" for result in results])
         findings = await self._settle(tenant, evaluation, last, results, former)
-        await self._repository.write_findings(tenant, evaluation, findings)
+        slices = await self._repository.write_findings(tenant, evaluation, findings)
         await self._insights.introduce(tenant, evaluation.product, evaluation.instance)
         controls = [finding.control for finding in findings]
         reopened = await self._decisions.contradicted(tenant, evaluation.instance, evaluation.key, controls)
         await self._repository.keep_setting_changes(tenant, evaluation.instance, last.audit_entries)
         stale_at = last.snapshot_started_at + self._stale_after
         current = _pointer(evaluation, last, reopened) | _timed(controls, stale_at, former)
+        current |= {"slices": slices, "former": {name: former.get(name) for name in _KEPT} if former else None}
         if not await self._repository.switch(tenant, evaluation, former["key"] if former else None, current):
             raise LostSwitchError(f"{tenant}/{evaluation.instance}: another replica switched it at the same moment")
-        await self._repository.forget(tenant, evaluation, [evaluation.key, *([former["key"]] if former else [])])
+        self._pictures.learn(tenant, evaluation.instance, evaluation.key, controls)
+        await self._forget(tenant, evaluation, former, is_tidy=is_tidy)
         _tell(tenant, last, findings)
-        await self.follow(tenant, evaluation.instance)
+        await self._follow(tenant, evaluation.instance, current)
+
+    async def _forget(
+        self, tenant: str, evaluation: Evaluation, former: Mapping[str, Any] | None, *, is_tidy: bool
+    ) -> None:
+        """Delete what nobody follows; the former evaluation is still being read by some."""
+        await self._repository.forget_parts(tenant, evaluation)
+        gone = former.get("former") if former is not None else None
+        if not is_tidy or (gone is not None and gone["slices"] is None):
+            await self._repository.sweep(tenant, evaluation, [evaluation.key, *([former["key"]] if former else [])])
+        elif gone is not None and gone["key"] != evaluation.key:
+            await self._repository.forget(tenant, evaluation.instance, gone)
+        self._tidy.add((tenant, evaluation.instance))
 
     async def _standing(self, tenant: str, instance: str) -> Standing:
         """How an instance stands. What must follow a disconnection is done first: nothing new comes before it."""
@@ -206,7 +241,9 @@ class ProjectionService:
             await self._closing.finish(tenant, instance)
         return standing
 
-    async def _gather(self, tenant: str, evaluation: Evaluation) -> tuple[ControlResults, list[ControlResult]] | None:
+    async def _gather(
+        self, tenant: str, evaluation: Evaluation, alone: ControlResults | None
+    ) -> tuple[ControlResults, list[ControlResult]] | None:
         """The last part and the results of all; the exposed entities go to their documents on the way.
 
         None when the parts are gone: a newer evaluation was switched to meanwhile.
@@ -214,7 +251,7 @@ class ProjectionService:
         written: Tally[str] = Tally()
         results: dict[str, ControlResult] = {}
         number = 0
-        while (part := await self._repository.part(tenant, evaluation, number)) is not None:
+        while (part := alone or await self._repository.part(tenant, evaluation, number)) is not None:
             results |= {result.control_id: result for result in part.results}
             await self._repository.write_exposed(tenant, evaluation, _slices(part.exposed, written))
             if part.part_count is not None:
@@ -246,7 +283,7 @@ class ProjectionService:
             return settle({}, {}, results, last.snapshot_started_at)
         place = (tenant, evaluation.instance, former["key"])
         unread = {result.control_id for result in results if could_not_be_read(result)}
-        before, kept = await self._repository.controls(*place), await self._repository.results(*place, unread)
+        before, kept = await self._pictures.controls(*place), await self._repository.results(*place, unread)
         findings = settle(before, kept, results, last.snapshot_started_at)
         for finding in findings:
             if finding.stale_since is not None:

@@ -1,0 +1,1 @@
+"""Many writes with one command."""
