@@ -11,6 +11,8 @@ from plumbline_contracts.events import (
     ControlResults,
     DatasetState,
     Evidence,
+    ExposedEntities,
+    ExposedEntity,
     Insights,
     Outcome,
     Product,
@@ -19,10 +21,19 @@ from plumbline_contracts.events import (
 from plumbline_score_api import app as composition
 from plumbline_score_api.app import Database
 from plumbline_score_api.audit.schemas import Author
-from plumbline_score_api.history.changing import TENANT, Point, Score, Totals, instance_scope, product_scope
+from plumbline_score_api.history.changing import (
+    TENANT,
+    DayTally,
+    Point,
+    Score,
+    Sums,
+    Totals,
+    instance_scope,
+    product_scope,
+)
 from plumbline_score_api.projection.upkeep import Retention, Upkeep
 
-INSTANCES, CONTROLS, DAYS = 50, 365, 730
+INSTANCES, CONTROLS, DAYS, EXPOSED = 50, 365, 730, 10_000
 WHO = "contoso"
 POINTS = 5.0
 _CATEGORIES = ("Identity", "Apps", "Data", "Device", "Infrastructure")
@@ -110,13 +121,26 @@ def _result(product: Product, control: int, number: int, run: int) -> ControlRes
     )
 
 
+def _with_exposed(judged: ControlResults) -> ControlResults:
+    """The evaluation with as many entities as are listed at most for the first control that somebody fails."""
+    at = next(n for n, each in enumerate(judged.results) if each.outcome in (Outcome.FAIL, Outcome.PARTIAL))
+    known = {"exposed": EXPOSED, "exposed_listed": EXPOSED, "exposed_digest": "e" * 64}
+    results = [*judged.results[:at], judged.results[at].model_copy(update=known), *judged.results[at + 1 :]]
+    entities = [
+        ExposedEntity(id=f"005{n:015d}", name=f"user{n}@contoso.example", type="user", detail={"last_login_days": n})
+        for n in range(EXPOSED)
+    ]
+    listed = ExposedEntities(control_id=results[at].control_id, entities=entities)
+    return judged.model_copy(update={"results": results, "exposed": [listed]})
+
+
 async def fill(database: Database) -> None:
     """Bring all into an empty database: through the projection what is current, in bulk what is past."""
     await composition.prepare(database)
     upkeep, now = upkeep_of(database), datetime.now(UTC)
     await upkeep.projection.take_definitions(definitions())
     for number in range(INSTANCES):
-        await upkeep.projection.take_part(evaluation(number, 0, now - timedelta(hours=1)))
+        await upkeep.projection.take_part(_with_exposed(evaluation(number, 0, now - timedelta(hours=1))))
     await _count_all(upkeep)
     await _write(database["history"], _points(now))
     await _write(database["history_days"], _days(now))
@@ -141,7 +165,8 @@ def _scopes() -> list[str]:
 
 def _totals(day: int) -> Totals:
     score = Score(current=900.0 + day % 50, max=1825.0, measured=1500.0, planned=1000.0, achievable=1800.0)
-    return Totals(score=score, categories=dict.fromkeys(_CATEGORIES, score), outcomes={"PASS": 120, "FAIL": 60})
+    sums = Sums(score=score, outcomes={"PASS": 24, "FAIL": 12})
+    return Totals(score=score, categories=dict.fromkeys(_CATEGORIES, sums), outcomes={"PASS": 120, "FAIL": 60})
 
 
 def _points(now: datetime) -> Iterator[dict[str, Any]]:
@@ -179,6 +204,7 @@ def _days(now: datetime) -> Iterator[dict[str, Any]]:
                 "at": at,
                 "day": f"{at:%Y-%m-%d}",
                 "body": _totals(day).model_dump_json(),
+                "tally": DayTally().model_dump_json(),
             }
 
 

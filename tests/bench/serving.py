@@ -30,8 +30,11 @@ PATHS = {
     "filtered page": "/v1/recommendations?outcome=FAIL&outcome=PARTIAL&severity=high&category=Identity&limit=50",
 }
 
-EXPORT: str | None = None
-"""The path of a full export, once there is one: it is read to its end, and the API's memory looked at meanwhile."""
+EXPORTS = {
+    "recommendations": "/v1/exports/recommendations?format=ndjson",
+    "exposed entities": "/v1/exports/exposed-entities?format=csv",
+}
+"""Each is read to its end, and the API's memory looked at meanwhile."""
 MOST_MEMORY = 1.2
 
 ABOUT = f"""\
@@ -40,7 +43,8 @@ and a history of {posture.DAYS} days of every scope, under the load of {CONNECTI
 as soon as they have their answer. Every request is authenticated with a key, and every answer is made of what the
 database says after the request came: nothing is older than its question. The reference is a bare FastAPI route that
 returns the same bytes from memory without looking at anything, in the same server (uvicorn with the protocol of the
-score API), under the same load; both run in turns. Logs are written, rate limits are off."""
+score API), under the same load; both run in turns. The score API writes a line of log for every request, as in its
+image; rate limits are off."""
 
 
 def measure(kafka: KafkaSettings, scratch: Path) -> Section:
@@ -58,6 +62,7 @@ def _measure(kafka: KafkaSettings, url: str, scratch: Path) -> Section:
         "PLUMBLINE_MONGODB_URL": url,
         "PLUMBLINE_SCORE_API_PORT": str(port),
         "PLUMBLINE_SCORE_API_REQUESTS_PER_MINUTE": "0",
+        "PLUMBLINE_LOG_FORMAT": "json",
     }
     with service(["score-api", "serve"], kafka, scratch, **environment) as served:
         base, headers = f"http://127.0.0.1:{port}", {"Authorization": f"Bearer {key}"}
@@ -66,8 +71,10 @@ def _measure(kafka: KafkaSettings, url: str, scratch: Path) -> Section:
             served.require_running()
             with _bare(client, scratch) as bare:
                 figures = [each for name in PATHS for each in _compare(name, port, bare, key)]
-            figures += [_memory(served, client, path) for path in [EXPORT] if path is not None]
-    return Section("Score API, against a bare route", ABOUT, figures)
+            exports = {name: _memory(served, client, name, path) for name, path in EXPORTS.items()}
+    figures += [figure for figure, _ in exports.values()]
+    remarks = [f"the export of {name} has {megabytes:,.1f} MB" for name, (_, megabytes) in exports.items()]
+    return Section("Score API, against a bare route", ABOUT, figures, remarks)
 
 
 async def _fill(url: str) -> str:
@@ -114,13 +121,15 @@ def _is_there(client: httpx.Client) -> bool:
         return False
 
 
-def _memory(served: MeasuredProcess, client: httpx.Client, path: str) -> Figure:
-    """The largest resident memory while an export is read, against that before it."""
-    before, most = served.resident_mb(), 0.0
+def _memory(served: MeasuredProcess, client: httpx.Client, name: str, path: str) -> tuple[Figure, float]:
+    """The largest resident memory while an export is read, against that before it; and its size in MB."""
+    before, most, size = served.resident_mb(), 0.0, 0
     with client.stream("GET", path) as answer:
-        for _ in answer.raise_for_status().iter_bytes(1024 * 1024):
+        for some in answer.raise_for_status().iter_bytes(1024 * 1024):
+            size += len(some)
             most = max(most, served.resident_mb())
-    return Figure("full export: memory", "MB", [most], [before], "before it", MOST_MEMORY, "ratio")
+    figure = Figure(f"full export of {name}: memory", "MB", [most], [before], "before it", MOST_MEMORY, "ratio")
+    return figure, size / 1e6
 
 
 def _compare(name: str, port: int, bare: int, key: str) -> Iterator[Figure]:

@@ -182,7 +182,7 @@ async def test_a_secret_is_shown_once_and_nowhere_else(
     assert "receivers-own" not in str(logs) + answers[3].text, "nor is the rest of the URL"
     trail = [d["action"] async for d in database["audit"].find({}).sort("order", 1)]
     assert [action for action in trail if action.startswith("webhook")] == [
-        "webhook_created", "webhook_secret_rotated", "webhook_changed", "webhook_deleted",
+        "webhook_created", "webhook_secret_rotated", "webhook_tested", "webhook_changed", "webhook_deleted",
     ]  # fmt: skip
 
 
@@ -687,10 +687,23 @@ async def test_410_turns_a_subscription_off_at_once(
     (item,) = await _log(client, hook)
     again = await client.post(f"{path}/deliveries/{item['delivery_id']}/redeliver")
     assert (again.status_code, again.json()["state"]) == (202, "pending")
+    (entry,) = (await client.get("/v1/audit", params={"action": "webhook_redelivered"})).json()["items"]
+    assert hook["webhook_id"] in entry["detail"]
     async with _sending(database):
         await _got(receiver, 2)
     assert receiver.received[0].message_id == receiver.received[1].message_id, "the id is the same"
     assert (await client.patch(path, json={"is_enabled": True})).json()["disabled"] is None
+
+
+async def test_who_asked_for_a_test_message_stands_in_the_audit_trail(
+    client: httpx.AsyncClient, receiver: Target
+) -> None:
+    hook = await _subscribed(client, receiver.url)
+    assert (await client.post("/v1/webhooks/0000000000000000/test")).status_code == 404
+    await _test_message(client, hook)
+    (entry,) = (await client.get("/v1/audit", params={"action": "webhook_tested"})).json()["items"]
+    assert entry["who"] == "tests"
+    assert hook["webhook_id"] in entry["detail"]
 
 
 async def test_what_waits_for_a_subscription_that_is_off_is_not_sent(

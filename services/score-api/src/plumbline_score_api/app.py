@@ -34,6 +34,7 @@ from pymongo.errors import (
     WriteConcernError,
 )
 from pymongo.uri_parser import parse_uri
+from structlog.typing import FilteringBoundLogger
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from plumbline_score_api import guard, json_bodies, problems
@@ -546,7 +547,7 @@ async def _serve(settings: Settings, kafka: KafkaSettings) -> None:
                         names=GraphNames(settings.azure_tenants, settings.public_url),
                         exports_at_once=settings.exports_at_once,
                     )
-                    app = create_app(services, is_ready, bearers, _limits(settings), access_log=settings.access_log)
+                    app = create_app(services, is_ready, bearers, _limits(settings), _access_log(settings))
                     server = http_server(app, settings, services.events)
                     await server.serve(sockets=[listen(settings)])
         finally:
@@ -564,6 +565,12 @@ async def _tokens(trusted: list[Issuer]) -> AsyncIterator[TokenService]:
         yield service
     finally:
         await close()
+
+
+def _access_log(settings: Settings) -> FilteringBoundLogger | None:
+    if not settings.access_log:
+        return None
+    return logs.direct("plumbline_score_api.guard", form=settings.log_format, level=settings.log_level)
 
 
 def _limits(settings: Settings) -> Limits:
@@ -660,8 +667,7 @@ def create_app(
     is_ready: Callable[[], Awaitable[bool]],
     bearers: TokenService | None = None,
     limits: Limits | None = None,
-    *,
-    access_log: bool = False,
+    access_log: FilteringBoundLogger | None = None,
 ) -> FastAPI:
     """The application of the role `serve`; without `bearers` it knows keys alone, without `limits` it has none."""
     app = FastAPI(
@@ -677,7 +683,7 @@ def create_app(
     problems.install(app)
     for error in (PyMongoError, KafkaError):
         app.add_exception_handler(error, _on_dependency)
-    guard.install(app, _authentication(services.keys, bearers), limits or Limits(), access_log=access_log)
+    guard.install(app, _authentication(services.keys, bearers), limits or Limits(), access_log)
     graph_errors.install(app)
     for routes in (
         score_routes,

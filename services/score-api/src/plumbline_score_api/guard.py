@@ -15,6 +15,7 @@ from opentelemetry import context
 from plumbline_contracts import tracing
 from prometheus_client import Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.typing import FilteringBoundLogger
 
 from plumbline_score_api.access import Session
 from plumbline_score_api.headers import SECURITY
@@ -53,15 +54,17 @@ _SECURITY: Headers = [(name.lower().encode(), value.encode()) for name, value in
 _OURS = frozenset(name for name, _ in _SECURITY)
 
 
-def install(app: FastAPI, authenticate: Authenticate, limits: Limits, *, access_log: bool = False) -> None:
-    """Guard every route of the application; with `access_log`, tell of every request."""
+def install(
+    app: FastAPI, authenticate: Authenticate, limits: Limits, access_log: FilteringBoundLogger | None = None
+) -> None:
+    """Guard every route of the application, and tell `access_log` of every request."""
     app.add_middleware(Guard, admit=_admission(authenticate, limits), access_log=access_log)
 
 
 class Guard:
     """The ASGI application around the application."""
 
-    def __init__(self, app: ASGIApp, admit: Admit, *, access_log: bool) -> None:
+    def __init__(self, app: ASGIApp, admit: Admit, access_log: FilteringBoundLogger | None) -> None:
         self._app, self._admit, self._access_log = app, admit, access_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,10 +109,10 @@ class Guard:
         route = getattr(request.scope.get("route"), "path_format", "unmatched")
         REQUESTS.labels(route, sent.status).inc()
         LATENCY.labels(route).observe(seconds)
-        if self._access_log and request.scope["path"] not in OPEN:
+        if self._access_log is not None and request.scope["path"] not in OPEN:
             who: Caller | None = getattr(request.state, "caller", None)
             named = {"tenant": who.tenant, "caller": who.identity} if who is not None else {}
-            log.info(
+            self._access_log.info(
                 "request", method=request.method, route=route, status=sent.status, ms=round(seconds * 1000, 1), **named
             )
 

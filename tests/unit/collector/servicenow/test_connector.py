@@ -1,5 +1,6 @@
 """A whole collection from an instance in memory: states, joins, calls."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -416,6 +417,33 @@ async def test_rows_whose_user_is_blanked_are_no_rows_of_nobody(table: str) -> N
     found, _, _ = await _collect(instance)
     unknown = {"sys_user_has_role": "is_admin", "user_multifactor_auth": "has_mfa_method"}[table]
     assert _missing(found["users"])[unknown] == f"read ACL on {table}"
+
+
+@pytest.mark.parametrize("refused", [None, "sys_user"])
+async def test_small_tables_wait_for_the_first_user_and_not_for_the_last(refused: str | None) -> None:
+    """What an empty table may mean depends on who was seen, and never on which of two reads is faster."""
+    instance = small_instance()
+    instance.tables["sys_user"] += [{**instance.tables["sys_user"][0], "sys_id": sys_id(n)} for n in range(4000)]
+    instance.refusals = {refused: denied()} if refused else {}
+    honest, order = instance.page, list[str]()
+
+    async def slow(
+        name: str, query: str, fields: str, size: int, offset: int
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        for _ in range(50 if "user_name" in fields else 0):
+            await asyncio.sleep(0)
+        order.append("user" if name == "sys_user" and "user_name" in fields else name)
+        return await honest(name, query, fields, size, offset)
+
+    instance.page = slow  # type: ignore[method-assign, assignment]
+    found, _, _ = await _collect(instance)
+    assert set(found) == set(SCHEMAS)
+    first_small = order.index("blacklisted_password")
+    users = [place for place, name in enumerate(order) if name == "user"]
+    assert users[0] < first_small
+    if not refused:
+        assert first_small < users[3], "pages of users are still to come"
+        assert instance.calls["blacklisted_password"] == 1
 
 
 def test_every_field_that_a_read_feeds_is_a_field() -> None:

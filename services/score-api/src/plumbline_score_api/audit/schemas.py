@@ -48,6 +48,8 @@ class Action(StrEnum):
     WEBHOOK_DELETED = "webhook_deleted"
     WEBHOOK_SECRET_ROTATED = "webhook_secret_rotated"  # noqa: S105 - no secret
     WEBHOOK_DISABLED = "webhook_disabled"
+    WEBHOOK_TESTED = "webhook_tested"
+    WEBHOOK_REDELIVERED = "webhook_redelivered"
 
 
 class AuditEntry(BaseModel):

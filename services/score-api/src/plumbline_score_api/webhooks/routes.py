@@ -143,7 +143,7 @@ async def redeliver(
     request: Request, who: Writer, webhook_id: WebhookId, delivery_id: DeliveryId, _: Empty
 ) -> DeliveryItem:
     """Send a message again now, under the same `webhook-id`, whatever became of it and of the subscription."""
-    return await _webhooks(request).redeliver(who.tenant, webhook_id, delivery_id)
+    return await _webhooks(request).redeliver(who, webhook_id, delivery_id)
 
 
 # --- what is sent to a target. Nobody asks for it here: the document describes it.

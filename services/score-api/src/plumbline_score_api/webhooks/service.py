@@ -153,6 +153,7 @@ class WebhookService:
             is_manual=True,
         )
         await self._deliveries.enqueue(who.tenant, [delivery])
+        await self._tell(who, Action.WEBHOOK_TESTED, known, now)
         return item(delivery)
 
     async def deliveries(self, tenant: str, webhook_id: str, query: DeliveryQuery) -> DeliveryPage:
@@ -170,12 +171,14 @@ class WebhookService:
         """One delivery. Raises NotFoundError."""
         return item(await self._delivery(tenant, webhook_id, delivery_id))
 
-    async def redeliver(self, tenant: str, webhook_id: str, delivery_id: str) -> DeliveryItem:
+    async def redeliver(self, who: Caller, webhook_id: str, delivery_id: str) -> DeliveryItem:
         """Send a message again, under its own id. Raises NotFoundError, ConflictError while it is being sent."""
-        known, now = await self._delivery(tenant, webhook_id, delivery_id), datetime.now(UTC)
-        if not await self._deliveries.queue_again(tenant, known, now, now + self._keep):
+        subscription = await self._found(who.tenant, webhook_id)
+        known, now = await self._delivery(who.tenant, webhook_id, delivery_id), datetime.now(UTC)
+        if not await self._deliveries.queue_again(who.tenant, known, now, now + self._keep):
             raise ConflictError("The message is being sent at this moment.")
-        return item(await self._delivery(tenant, webhook_id, delivery_id))
+        await self._tell(who, Action.WEBHOOK_REDELIVERED, subscription, now)
+        return item(await self._delivery(who.tenant, webhook_id, delivery_id))
 
     async def _found(self, tenant: str, webhook_id: str) -> Subscription:
         found = await self._webhooks.find(tenant, webhook_id)
