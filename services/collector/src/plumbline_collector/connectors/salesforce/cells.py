@@ -4,7 +4,7 @@ import base64
 import binascii
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,7 +26,7 @@ def at_path(record: Mapping[str, Any], path: str) -> Any:  # noqa: ANN401 - a ce
     for step in path.split("."):
         if value is None:
             return None
-        if not isinstance(value, Mapping):
+        if not isinstance(value, dict):
             raise LookupError(path)
         value = value[step]
     return value
@@ -90,17 +90,32 @@ def days_until(value: Any, started_at: datetime) -> int | None:  # noqa: ANN401 
 
 def typed_cell(value: Any, type_name: str) -> JsonValue:  # noqa: ANN401 - a cell
     """A cell in the type of its field; None when it holds nothing of that type."""
-    if value is None:
-        return None
-    if type_name == "timestamp":
-        at = moment(value)
-        return None if at is None else rfc3339(at)
-    if type_name == "string_list":
-        return [item for item in value if isinstance(item, str)] if isinstance(value, list) else None
-    if type_name == "string":
-        return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
-    made: dict[str, JsonValue] = {"bool": truth(value), "int": whole(value), "double": number(value)}
-    return made[type_name]
+    return None if value is None else _TYPED[type_name](value)
+
+
+def _typed_timestamp(value: Any) -> JsonValue:  # noqa: ANN401 - a cell
+    at = moment(value)
+    return None if at is None else rfc3339(at)
+
+
+def _typed_list(value: Any) -> JsonValue:  # noqa: ANN401 - a cell
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else None
+
+
+def _typed_text(value: Any) -> JsonValue:  # noqa: ANN401 - a cell
+    if isinstance(value, str):
+        return value
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+_TYPED: dict[str, Callable[[Any], JsonValue]] = {
+    "timestamp": _typed_timestamp,
+    "string_list": _typed_list,
+    "string": _typed_text,
+    "bool": truth,
+    "int": whole,
+    "double": number,
+}
 
 
 def is_secure_url(url: str) -> bool:

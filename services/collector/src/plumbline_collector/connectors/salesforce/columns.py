@@ -58,13 +58,21 @@ class SourceColumns:
         A null becomes an empty text or 0 in the fields `empty_for_null`, where it means "none".
         """
         row: Row = {}
-        for name, column in self.copied.items():
+        for name, column, kind, is_own in self._copies:
             try:
-                value = at_path(record, column)
+                value = record[column] if is_own else at_path(record, column)
             except LookupError:
                 continue
-            kind = self._schema.fields[name].type
-            cell = EMPTY_VALUES[kind] if value is None and name in empty_for_null else typed_cell(value, kind)
+            if value is not None:
+                cell = typed_cell(value, kind)
+            else:
+                cell = EMPTY_VALUES[kind] if name in empty_for_null else None
             if cell is not None:
                 row[name] = cell
         return row
+
+    @cached_property
+    def _copies(self) -> list[tuple[str, str, str, bool]]:
+        """Field, column, type, and whether the column is one of the object itself, of what is copied."""
+        fields = self._schema.fields
+        return [(name, column, fields[name].type, "." not in column) for name, column in self.copied.items()]

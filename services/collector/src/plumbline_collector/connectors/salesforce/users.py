@@ -105,8 +105,10 @@ class KnownOfUsers:
 
     def _add(self, user_id: str, bits: int) -> None:
         key = _key(user_id)
-        merged = self._known.get(key, 0) | bits
-        self._known[key] = self._same.setdefault(merged, merged)
+        known = self._known.get(key, 0)
+        merged = known | bits
+        if merged != known:
+            self._known[key] = self._same.setdefault(merged, merged)
 
     def add_login(self, record: Record) -> None:
         """One UserLogin row of a user who is frozen or locked out."""
@@ -115,8 +117,8 @@ class KnownOfUsers:
 
     def add_grant(self, record: Record, started_at: datetime) -> None:
         """One PermissionSetAssignment: what this path grants, unless it has expired."""
-        end = cells.moment(record.get("ExpirationDate"))
-        if end is not None and end <= started_at:
+        ends = record.get("ExpirationDate")
+        if ends and (end := cells.moment(ends)) is not None and end <= started_at:
             return
         container = self.containers.get(record["PermissionSetId"]) if self.containers else None
         if container is None:
@@ -255,7 +257,9 @@ def _profile(record: Record, known: KnownOfUsers) -> Row:
     return {"is_system_administrator": holds_all and not profile.is_custom, "has_custom_profile": profile.is_custom}
 
 
+@lru_cache(maxsize=4096)
 def _methods(mask: int) -> Row:
+    """The fields that follow from a set of methods. Shared between users: nobody may change it."""
     held = [name for bit, name in enumerate(METHODS.values()) if mask & 1 << bit]
     return {
         "mfa_methods": list(held),
