@@ -3,13 +3,24 @@
 import asyncio
 import contextlib
 import signal
+import ssl
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    IllegalSaslStateError,
+    KafkaConnectionError,
+    KafkaError,
+    SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+    UnsupportedSaslMechanismError,
+)
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
@@ -20,13 +31,25 @@ from tenacity import (
 )
 
 from plumbline_contracts.health import serve_health
-from plumbline_contracts.kafka import KafkaSettings
+from plumbline_contracts.kafka import KafkaSettings, SecurityFileError, TokenError
 from plumbline_contracts.provisioning import MissingTopicsError, require_topics
 
 log = structlog.get_logger(__name__)
 
 TOPICS_SECONDS = 5.0
 STOP_SECONDS = 5.0
+PROBE_MS = 5_000
+LACKING_RIGHTS = (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    TopicAuthorizationFailedError,
+)
+REFUSALS = (
+    ssl.SSLCertVerificationError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+    IllegalSaslStateError,
+)
 
 Client: TypeAlias = AIOKafkaConsumer | AIOKafkaProducer
 
@@ -87,17 +110,28 @@ def probes(
 
 
 def client_options(kafka: KafkaSettings) -> dict[str, Any]:
-    """Keyword arguments for any aiokafka client. Raises StartError when a file for the login cannot be read."""
+    """Keyword arguments for any aiokafka client. Raises StartError when a file of the settings cannot be used."""
     try:
         return kafka.client_options()
-    except OSError as error:
-        raise StartError(f"a file for the broker's login cannot be read: {error}") from error
+    except SecurityFileError as error:
+        raise StartError(str(error)) from error
+
+
+def problem(error: Exception, kafka: KafkaSettings) -> str:
+    """An error that ended a service, as its log tells it; with what to do when the login lacks a right."""
+    told = f"{type(error).__name__}: {error}"
+    if not isinstance(error, LACKING_RIGHTS):
+        return told
+    return f"{told}; {kafka.login} lacks a right: grant the service what `contracts acls` prints for it"
 
 
 async def start_clients(
     clients: Iterable[Client], kafka: KafkaSettings, topics: Iterable[str], timeout_seconds: float
 ) -> None:
-    """Start the clients, in order. Raises StartError when the broker or one of `topics` is not there."""
+    """Start the clients, in order.
+
+    Raises StartError when the broker lets the login not in, or when it or one of `topics` is not there.
+    """
     admin = AIOKafkaAdminClient(**client_options(kafka))
     try:
         await _start(admin, kafka, timeout_seconds)
@@ -143,7 +177,34 @@ async def _start(client: Client | AIOKafkaAdminClient, kafka: KafkaSettings, tim
     )
     async for attempt in retrying:
         with attempt:
-            await client.start()
+            try:
+                await client.start()
+            except KafkaConnectionError as error:
+                await _require_login(kafka)
+                raise error
+
+
+async def _require_login(kafka: KafkaSettings) -> None:
+    """Raises StartError when waiting will not help: the broker refuses the login, or its certificate is not trusted."""
+    options = client_options(kafka)
+    hosts = collect_hosts(options.pop("bootstrap_servers"), randomize=False)
+    for host, port, _ in hosts:
+        try:
+            connection = await create_conn(host, port, request_timeout_ms=PROBE_MS, **options)
+        except REFUSALS as error:
+            reason = getattr(error, "verify_message", None) or str(error)
+            raise StartError(
+                f"the broker at {host}:{port} cannot be reached as {kafka.login} with "
+                f"{kafka.kafka_security_protocol}: {type(error).__name__}: {reason}; "
+                "check the PLUMBLINE_KAFKA_ security settings and the broker's listener"
+            ) from error
+        except TokenError as error:
+            if not error.retriable:
+                raise StartError(str(error)) from error
+        except (OSError, KafkaError, TimeoutError):
+            continue
+        else:
+            connection.close()
 
 
 async def stop_clients(clients: Sequence[Client]) -> None:

@@ -35,6 +35,11 @@ class StartError(RuntimeError):
     """A process ends again and again before it was ever up; the message names it and its log."""
 
 
+def _inherited() -> dict[str, str]:
+    """The caller's environment, without how to log in to another broker: the stack's own knows no logins."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PLUMBLINE_KAFKA_")}
+
+
 def say(text: str) -> None:
     """One line of the supervisor's log."""
     sys.stdout.write(f"{datetime.now(UTC).isoformat(timespec='milliseconds')} {text}\n")
@@ -80,7 +85,7 @@ class Supervised:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    env={**os.environ, **self.plan.environment, **processes.mark(self.home.path, self.plan.name)},
+                    env={**_inherited(), **self.plan.environment, **processes.mark(self.home.path, self.plan.name)},
                     start_new_session=True,
                     cwd=self.plan.folder,
                 )
@@ -162,7 +167,7 @@ class Supervisor:
 
     def _attempt(self, commands: list[list[str]]) -> list[list[str]]:
         """Run commands side by side; those that failed."""
-        environment = {**os.environ, **self._plan.environment}
+        environment = {**_inherited(), **self._plan.environment}
         with (self._home.logs / "provisioning.log").open("ab") as output:
             running = [
                 (c, subprocess.Popen(c, env=environment, stdout=output, stderr=output, stdin=subprocess.DEVNULL))

@@ -41,7 +41,7 @@ def main(settings: Settings, kafka: KafkaSettings) -> int:
     try:
         uvloop.run(_serve(settings, kafka, registry))
     except (KafkaError, PublishError, TooManyBadRecordsError, StartError, spool.SpoolError) as error:
-        log.error("collector stops", problem=f"{type(error).__name__}: {error}", broker=kafka.kafka_bootstrap)
+        log.error("collector stops", problem=lifecycle.problem(error, kafka), broker=kafka.kafka_bootstrap)
         return 1
     return 0
 

@@ -11,6 +11,7 @@ import structlog
 import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError
+from faust.auth import OAuthCredentials
 from mode.supervisors import CrashingSupervisor
 from plumbline_contracts import lifecycle, logs
 from plumbline_contracts.kafka import KafkaSettings
@@ -43,7 +44,7 @@ def main(settings: Settings, kafka: KafkaSettings) -> int:
     try:
         uvloop.run(_serve(settings, kafka, catalogues))
     except (KafkaError, ConnectionError, StartError, SilentBrokerError, TooManyBadRecordsError) as error:
-        log.error("evaluator stops", problem=f"{type(error).__name__}: {error}", broker=kafka.kafka_bootstrap)
+        log.error("evaluator stops", problem=lifecycle.problem(error, kafka), broker=kafka.kafka_bootstrap)
         return 1
     return 0
 
@@ -168,8 +169,10 @@ def _faust_app(settings: Settings, kafka: KafkaSettings, folder: Path) -> faust.
 
 
 def _credentials(kafka: KafkaSettings) -> Any:  # noqa: ANN401 - Faust's own types
-    options = kafka.client_options()
+    options = lifecycle.client_options(kafka)
     context = options["ssl_context"]
+    if "sasl_oauth_token_provider" in options:
+        return OAuthCredentials(oauth_cb=options["sasl_oauth_token_provider"], ssl_context=context)
     if "sasl_mechanism" in options:
         return faust.SASLCredentials(
             username=options["sasl_plain_username"],
