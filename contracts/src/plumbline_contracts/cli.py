@@ -1,4 +1,4 @@
-"""The command `contracts`: generate what follows from the models, release it, create topics."""
+"""The command `contracts`: generate what follows from the models, release it, create topics, grant rights."""
 
 import asyncio
 import shutil
@@ -10,20 +10,23 @@ import typer
 from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
-from plumbline_contracts.kafka import KafkaSettings
+from plumbline_contracts.acl_provisioning import AclProvisioningError, grant
+from plumbline_contracts.acls import AclError, Form, Installation, Principal, principals, render
+from plumbline_contracts.kafka import KafkaSettings, SecurityFileError
 from plumbline_contracts.provisioning import ProvisioningError, create_topics
 from plumbline_contracts.schemas import generated_files
+from plumbline_contracts.tenant_topics import TenantTopicSettings
 
-app = typer.Typer(no_args_is_help=True, help="Topics, schemas and what is generated from them.")
+app = typer.Typer(no_args_is_help=True, help="Topics, rights, schemas and what is generated from them.")
 topics_app = typer.Typer(no_args_is_help=True, help="Topics of the registry on a broker.")
 app.add_typer(topics_app, name="topics")
 
 ROOT = Path(__file__).parents[3]
 
 
-def _fail(message: str) -> typer.Exit:
+def _fail(message: str, code: int = 1) -> typer.Exit:
     typer.echo(message, err=True)
-    return typer.Exit(1)
+    return typer.Exit(code)
 
 
 def _require_source_tree() -> None:
@@ -62,30 +65,107 @@ def release(version: Annotated[str, typer.Argument(help="The version being relea
     typer.echo(f"released schemas are those of {version}")
 
 
+Bootstrap = Annotated[str | None, typer.Option(help="host:port; default PLUMBLINE_KAFKA_BOOTSTRAP")]
+Prefix = Annotated[str | None, typer.Option(help="Default PLUMBLINE_TOPIC_PREFIX")]
+Tenants = Annotated[
+    list[str] | None,
+    typer.Option("--tenant", help="Has topics of its own; default PLUMBLINE_SCORE_API_FINDINGS_TENANT_TOPICS"),
+]
+
+
 @topics_app.command()
 def create(
-    bootstrap: Annotated[str | None, typer.Option(help="host:port; default PLUMBLINE_KAFKA_BOOTSTRAP")] = None,
-    prefix: Annotated[str | None, typer.Option(help="Default PLUMBLINE_TOPIC_PREFIX")] = None,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+    tenant: Tenants = None,
     replication_factor: Annotated[int | None, typer.Option(min=1, help="Instead of the registry's")] = None,
 ) -> None:
     """Create the topics that are missing; report, and leave alone, those that differ from the registry."""
-    given = {"kafka_bootstrap": bootstrap, "topic_prefix": prefix}
+    settings, tenants = _settings(bootstrap, prefix), _tenants(tenant)
     try:
-        stated = KafkaSettings()
-        settings = stated.model_validate(
-            {**stated.model_dump(), **{name: value for name, value in given.items() if value is not None}}
-        )
-    except ValidationError as error:
-        raise _fail(f"contracts: {error.errors()[0]['msg']}") from error
-    try:
-        done = asyncio.run(create_topics(settings, replication_factor=replication_factor))
-    except (KafkaError, ProvisioningError, OSError) as error:
+        done = asyncio.run(create_topics(settings, replication_factor=replication_factor, tenants=tenants))
+    except (KafkaError, ProvisioningError, SecurityFileError, OSError) as error:
         raise _fail(
             f"contracts: topics could not be created on {settings.kafka_bootstrap}: {error}. "
-            "Check that the broker runs and that the user may create topics."
+            f"Check that the broker runs and that {settings.login} may create topics."
         ) from error
     typer.echo(f"{len(done.created)} topics created on {settings.kafka_bootstrap}")
     for line in done.differences:
         typer.echo(f"differs: {line}", err=True)
     if done.differences:
         sys.exit(3)
+
+
+@app.command(name="acls")
+def access(
+    form: Annotated[Form, typer.Option("--format", help="How the rights are printed")] = "commands",
+    siem: Annotated[list[str] | None, typer.Option(help="A SIEM of your own, which reads all findings")] = None,
+    tenant: Tenants = None,
+    principal: Annotated[
+        list[str] | None, typer.Option(help="NAME=User:… where the broker calls a principal otherwise")
+    ] = None,
+    prefix: Prefix = None,
+    bootstrap: Bootstrap = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Grant them on the broker instead of printing them")] = False,
+) -> None:
+    """Print, or grant, the least rights of every service and SIEM; they follow from the topic registry."""
+    settings = _settings(bootstrap, prefix)
+    named = dict(_named(entry) for entry in principal or [])
+    try:
+        wanted = principals(Installation(settings.topic_prefix, tuple(siem or ()), _tenants(tenant), named))
+    except AclError as error:
+        raise _fail(f"contracts: {error}", 2) from error
+    if apply:
+        _grant(settings, wanted)
+    else:
+        typer.echo(render(wanted, form), nl=False)
+
+
+def _grant(settings: KafkaSettings, wanted: list[Principal]) -> None:
+    try:
+        done = asyncio.run(grant(settings, wanted))
+    except (KafkaError, AclProvisioningError, SecurityFileError, OSError) as error:
+        raise _fail(
+            f"contracts: rights could not be granted on {settings.kafka_bootstrap} as {settings.login}: {error}"
+        ) from error
+    typer.echo(f"{done.created} rights granted on {settings.kafka_bootstrap}, {done.present} were there")
+    for line in done.others:
+        typer.echo(f"more than it needs: {line}", err=True)
+    if done.others:
+        sys.exit(3)
+
+
+def _settings(bootstrap: str | None, prefix: str | None) -> KafkaSettings:
+    given = {"kafka_bootstrap": bootstrap, "topic_prefix": prefix}
+    try:
+        stated = KafkaSettings().model_dump(exclude_unset=True)
+        return KafkaSettings.model_validate(
+            stated | {name: value for name, value in given.items() if value is not None}
+        )
+    except ValidationError as error:
+        raise _fail(f"contracts: {_problem(error)}", 2) from error
+
+
+def _tenants(stated: list[str] | None) -> tuple[str, ...]:
+    try:
+        if stated is None:
+            return TenantTopicSettings().findings_tenant_topics
+        return TenantTopicSettings.model_validate({"findings_tenant_topics": stated}).findings_tenant_topics
+    except ValidationError as error:
+        raise _fail(
+            f"contracts: PLUMBLINE_SCORE_API_FINDINGS_TENANT_TOPICS or --tenant: {_problem(error)}", 2
+        ) from error
+
+
+def _problem(error: ValidationError) -> str:
+    (first, *_) = error.errors(include_input=False, include_url=False)
+    name = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    return f"PLUMBLINE_{name.upper()}: {message}" if name in KafkaSettings.model_fields else message
+
+
+def _named(entry: str) -> tuple[str, str]:
+    name, is_there, principal = entry.partition("=")
+    if not is_there:
+        raise _fail(f"contracts: --principal {entry}: expected NAME=User:…", 2)
+    return name, principal

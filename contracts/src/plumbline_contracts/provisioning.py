@@ -8,6 +8,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from plumbline_contracts.kafka import KafkaSettings
+from plumbline_contracts.tenant_topics import tenant_topics
 from plumbline_contracts.topics import Topic, registry
 
 
@@ -59,13 +60,15 @@ def _differences(topic: Topic, name: str, partitions: int, config: dict[str, str
     return wrong
 
 
-async def create_topics(settings: KafkaSettings, *, replication_factor: int | None = None) -> Provisioned:
-    """Create what is missing; never alter or delete what is there.
+async def create_topics(
+    settings: KafkaSettings, *, replication_factor: int | None = None, tenants: Iterable[str] = ()
+) -> Provisioned:
+    """Create what is missing, the own topics of `tenants` too; never alter or delete what is there.
 
     `replication_factor` replaces the registry's on small brokers. Raises ProvisioningError when the broker refuses a
-    topic, and aiokafka's KafkaConnectionError when no broker answers.
+    topic, ValueError when a tenant can have none, and aiokafka's KafkaConnectionError when no broker answers.
     """
-    wanted = {settings.topic(topic.name): topic for topic in registry().topics}
+    wanted = {settings.topic(topic.name): topic for topic in (*registry().topics, *tenant_topics(tenants))}
     admin = AIOKafkaAdminClient(**settings.client_options())
     await admin.start()
     try:

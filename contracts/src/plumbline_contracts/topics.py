@@ -1,15 +1,17 @@
 """The topic registry, typed: what `contracts/topics.yaml` says."""
 
+import re
 from functools import cache
 from typing import Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from plumbline_contracts.events import EVENT_TYPES, Event
+from plumbline_contracts.events import EVENT_TYPES, ID_PATTERN, Event
 from plumbline_contracts.files import data_folder
 
 DEFAULT_PREFIX = "plumbline."
+DEAD_LETTERS = ".dlq"
 HOUR_MS = 3_600_000
 DEAD_LETTER_ROOM_BYTES = 65_536
 """What the headers of a dead letter add to a record that was as large as its topic allows."""
@@ -26,6 +28,8 @@ class Topic(BaseModel):
     event: str | None = None
     producers: list[str]
     consumers: list[str]
+    without_group: list[str] = []
+    per_tenant: bool = False
     cleanup: Literal["delete", "compact"]
     retention_hours: int | None = Field(default=None, gt=0)
     compression: Literal["zstd", "lz4"]
@@ -41,12 +45,28 @@ class Topic(BaseModel):
             raise ValueError(f"{self.name}: retention_hours belongs to cleanup `delete`, and to it alone")
         if self.event is not None and self.event not in EVENT_TYPES:
             raise ValueError(f"{self.name}: no event of type {self.event}")
+        if unknown := set(self.without_group) - set(self.consumers):
+            raise ValueError(f"{self.name}: {', '.join(sorted(unknown))} in without_group is no consumer")
         return self
+
+    @property
+    def members(self) -> list[str]:
+        """The consumers that read it in their group, and bring what they cannot read to its dead letters."""
+        return [name for name in self.consumers if name not in self.without_group]
 
     @property
     def model(self) -> type[Event] | None:
         """The model of its values; None where the schema is not ours (OCSF)."""
         return EVENT_TYPES[self.event] if self.event else None
+
+    def of_tenant(self, tenant: str) -> Self:
+        """The topic that holds this tenant's records alone. Raises ValueError when the name would not do."""
+        if not self.per_tenant:
+            raise ValueError(f"{self.name} is no topic that exists per tenant")
+        if problem := unfit_for_topic(tenant):
+            raise ValueError(problem)
+        purpose = f"{self.purpose} Those of the tenant {tenant} alone."
+        return self.model_copy(update={"name": f"{self.name}.{tenant}", "purpose": purpose, "per_tenant": False})
 
     def broker_config(self) -> dict[str, str]:
         """Kafka topic configuration entries."""
@@ -69,16 +89,28 @@ class Registry(BaseModel):
     topics: list[Topic]
 
     def __getitem__(self, name: str) -> Topic:
-        """The topic of this logical name; KeyError names those that exist."""
+        """The topic of this logical name, `name.TENANT` of a topic per tenant too; KeyError names those that exist."""
         for topic in self.topics:
             if topic.name == name:
                 return topic
+        for topic in self.topics:
+            if topic.per_tenant and name.startswith(f"{topic.name}."):
+                return topic.of_tenant(name.removeprefix(f"{topic.name}."))
         raise KeyError(f"no topic {name!r} in the registry; there are {', '.join(t.name for t in self.topics)}")
 
 
 def dead_letter_name(topic: str) -> str:
     """The name of a topic's dead-letter topic, prefix or not."""
-    return f"{topic}.dlq"
+    return f"{topic}{DEAD_LETTERS}"
+
+
+def unfit_for_topic(tenant: str) -> str | None:
+    """Why a tenant cannot have topics of its own; None when it can."""
+    if not re.fullmatch(ID_PATTERN, tenant):
+        return f"{tenant!r} is no tenant id: expected 1 to 64 letters, digits, dots, underscores and hyphens"
+    if f".{tenant}".endswith(DEAD_LETTERS):
+        return f"the tenant {tenant} can have no topic: its name would be that of a dead-letter topic"
+    return None
 
 
 def _dead_letter_topic(source: Topic) -> Topic:
@@ -87,8 +119,9 @@ def _dead_letter_topic(source: Topic) -> Topic:
             "name": dead_letter_name(source.name),
             "purpose": f"Records of {source.name} that could not be read, with their original bytes.",
             "event": None,
-            "producers": list(source.consumers),
+            "producers": source.members,
             "consumers": [],
+            "without_group": [],
             "cleanup": "delete",
             "retention_hours": 168,
             "max_record_bytes": source.max_record_bytes + DEAD_LETTER_ROOM_BYTES,

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from tests.certificates import Authority
 
+GUIDE = Path(__file__).parents[3] / "docs" / "how-to" / "secure-kafka.md"
 SECRET = "hunter2-hunter2"
 USER = {"sasl_username": "ann", "sasl_password": SECRET}
 CLIENT = {
@@ -171,6 +172,13 @@ def test_a_file_that_cannot_be_used_is_told_with_its_setting(authority: Authorit
         assert told in str(refused.value), what
         with pytest.raises(StartError, match=r"PLUMBLINE_KAFKA_"):
             lifecycle.client_options(settings)
+
+
+def test_the_guide_explains_every_setting() -> None:
+    guide = GUIDE.read_text()
+
+    assert not [name for name in KafkaSettings.model_fields if f"`PLUMBLINE_{name.upper()}`" not in guide]
+    assert "`PLUMBLINE_SCORE_API_FINDINGS_TENANT_TOPICS`" in guide
 
 
 def test_the_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

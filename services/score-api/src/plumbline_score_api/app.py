@@ -22,6 +22,7 @@ from plumbline_contracts import lifecycle, logs
 from plumbline_contracts.events import CollectionRequest
 from plumbline_contracts.kafka import KafkaSettings
 from plumbline_contracts.lifecycle import StartError
+from plumbline_contracts.tenant_topics import tenant_topics
 from plumbline_contracts.topics import dead_letter_name
 from prometheus_client import Counter, Histogram
 from pymongo import monitoring
@@ -172,7 +173,7 @@ def _run(role: str, settings: Settings, kafka: KafkaSettings, work: Coroutine[An
             log.error(f"{role} cannot start", problem=problem)
         return 2
     except (StartError, SilentBrokerError, TooManyBadRecordsError, KafkaError, PyMongoError) as error:
-        log.error(f"{role} stops", problem=f"{type(error).__name__}: {error}", broker=kafka.kafka_bootstrap)
+        log.error(f"{role} stops", problem=lifecycle.problem(error, kafka), broker=kafka.kafka_bootstrap)
         return 1
     return 0
 
@@ -403,7 +404,8 @@ async def _project(settings: Settings, kafka: KafkaSettings) -> None:
 
         async def start() -> None:
             await _prepare(database, settings)
-            topics = [*TOPICS, *map(dead_letter_name, TOPICS)]
+            of_tenants = [topic.name for topic in tenant_topics(settings.findings_tenant_topics)]
+            topics = [*TOPICS, *map(dead_letter_name, TOPICS), *of_tenants]
             await lifecycle.start_clients([producer, reader, consumer], kafka, topics, settings.startup_timeout_seconds)
             partitions = await _catalogue_partitions(producer, kafka)
             await read_catalogue(reader, partitions, service, patience)

@@ -5,6 +5,7 @@ from typing import Literal
 from uuid import UUID
 
 from plumbline_contracts.events import Identifier
+from plumbline_contracts.tenant_topics import TenantList
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -22,7 +23,8 @@ class Settings(BaseSettings):
     to webhooks at once and for how long an answer is waited for; `webhooks_allow_…` is for receivers in the own
     network, and for tests. Streams of events do not count as `requests_at_once`; of `exports_at_once` one tenant has at
     most a half. `public_url` is where callers reach the API, without a path of ours; `azure_tenants` is tenant to the
-    GUID that Graph clients know it by, as JSON.
+    GUID that Graph clients know it by, as JSON. `findings_tenant_topics` are the tenants with a topic of findings of
+    their own, separated by commas or as a JSON list; `contracts topics create` makes the topics.
     """
 
     model_config = SettingsConfigDict(env_prefix="PLUMBLINE_SCORE_API_", frozen=True, extra="ignore")
@@ -55,6 +57,7 @@ class Settings(BaseSettings):
     failed_logins_per_minute: int = Field(default=30, ge=0)
     trusted_proxies: str = Field(default="", pattern=r"^[0-9A-Fa-f.:/, ]*$")
     public_url: str | None = Field(default=None, max_length=500, pattern=r"^https?://[^\s?#@\"\\]+$")
+    findings_tenant_topics: TenantList = ()
     azure_tenants: dict[Identifier, UUID] = Field(default_factory=dict)
     mongodb_url: SecretStr = Field(
         default=SecretStr("mongodb://127.0.0.1:27017/plumbline"), validation_alias="PLUMBLINE_MONGODB_URL"
