@@ -5,7 +5,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,25 +80,36 @@ def _java(jars: list[Path], home: Path, main: str, *arguments: str) -> list[str]
     ]
 
 
-def prepare(home: Path, port: int, controller_port: int, tell: Callable[[str], None] = lambda _: None) -> list[str]:
+def prepare(
+    home: Path,
+    port: int,
+    controller_port: int,
+    tell: Callable[[str], None] = lambda _: None,
+    *,
+    properties: str = "",
+    scram_users: Sequence[str] = (),
+) -> list[str]:
     """Write the configuration, format the storage once, and return the command that runs the broker.
 
-    Jars that must be fetched are told. Raises JarsError, KafkaStartError, OSError.
+    Lines of `properties` win over our own; `scram_users` are those of Kafka's `--add-scram`. Jars that must be fetched
+    are told. Raises JarsError, KafkaStartError, OSError.
     """
     home.mkdir(parents=True, exist_ok=True)
     data = home / "data"
-    properties = home / "server.properties"
-    properties.write_text(PROPERTIES.format(port=port, controller_port=controller_port, data=data))
+    file = home / "server.properties"
+    file.touch(mode=0o600)
+    file.write_text(PROPERTIES.format(port=port, controller_port=controller_port, data=data) + properties)
     (home / "log4j2.yaml").write_text(LOGGING)
     jars = classpath(tell=tell)
     if not (data / "meta.properties").is_file():
-        command = _java(jars, home, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties))
+        command = _java(jars, home, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(file))
+        command += [word for user in scram_users for word in ("--add-scram", user)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise KafkaStartError(
                 f"Kafka's storage in {data} could not be formatted: {(done.stdout + done.stderr)[-2000:]}"
             )
-    return _java(jars, home, "kafka.Kafka", str(properties))
+    return _java(jars, home, "kafka.Kafka", str(file))
 
 
 @dataclass
@@ -124,9 +135,11 @@ class KafkaBroker:
         self.process.wait()
 
 
-def start(home: Path, port: int, controller_port: int) -> KafkaBroker:
+def start(
+    home: Path, port: int, controller_port: int, *, properties: str = "", scram_users: Sequence[str] = ()
+) -> KafkaBroker:
     """Start a broker and wait until it answers. Raises KafkaStartError with the log's end otherwise."""
-    command = prepare(home, port, controller_port)
+    command = prepare(home, port, controller_port, properties=properties, scram_users=scram_users)
     log = home / "kafka.log"
     with log.open("ab") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
