@@ -1,5 +1,6 @@
 """The role `project` on a real broker: commits, dead letters, waiting, crashes."""
 
+import asyncio
 import os
 import random
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ from typing import Any
 from plumbline_contracts import envelope
 from plumbline_contracts.events import Insights, InstanceStatus, Outcome
 from plumbline_contracts.kafka import KafkaSettings
+from plumbline_contracts.provisioning import create_topics
 from plumbline_local import kafka as local_kafka
 
 from tests.integration.score_api.events import FUTURE, Judged, definition, result, status
@@ -174,6 +176,16 @@ def test_missing_topics_end_the_start_with_the_command_to_run(
     (line,) = projector.lines("score-api-project stops")
     assert "contracts topics create" in line["problem"]
     assert "none.control-results" in line["problem"]
+
+
+def test_a_missing_topic_of_a_tenant_ends_the_start_too(stage: Stage) -> None:
+    asyncio.run(create_topics(stage.kafka, replication_factor=1, tenants=["contoso"]))
+    projector = stage.start("project", findings_tenant_topics="contoso,fabrikam")
+    assert projector.process.wait(30) == 1
+    (line,) = projector.lines("score-api-project stops")
+    assert "contracts topics create" in line["problem"]
+    assert stage.kafka.topic("compliance-findings.fabrikam") in line["problem"]
+    assert "compliance-findings.contoso" not in line["problem"]
 
 
 OF_INSTANCES = {"scope": {"$in": [f"instance:i{n}" for n in range(10)]}}
