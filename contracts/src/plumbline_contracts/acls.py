@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 import yaml
 
 from plumbline_contracts.tenant_topics import tenant_topics
-from plumbline_contracts.topics import DEFAULT_PREFIX, Topic, registry
+from plumbline_contracts.topics import DEFAULT_PREFIX, OUTSIDER, Topic, registry
 
 Operation: TypeAlias = Literal["Read", "Write", "Create", "Describe", "DescribeConfigs"]
 Form: TypeAlias = Literal["commands", "json", "yaml"]
@@ -85,7 +85,8 @@ def principals(installation: Installation) -> list[Principal]:
 
 
 def _services(topics: Iterable[Topic]) -> list[str]:
-    return sorted({name for topic in topics for name in (*topic.producers, *topic.consumers)})
+    named = {name for topic in topics for name in (*topic.producers, *topic.consumers)}
+    return sorted(named - {OUTSIDER})
 
 
 def _principal(name: str, purpose: str, rules: Iterable[Rule], installation: Installation) -> Principal:

@@ -1,7 +1,6 @@
 """The command `contracts`: generate what follows from the models, release it, create topics, grant rights."""
 
 import asyncio
-import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,11 +9,12 @@ import typer
 from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
+from plumbline_contracts import released
 from plumbline_contracts.acl_provisioning import AclProvisioningError, grant
 from plumbline_contracts.acls import AclError, Form, Installation, Principal, principals, render
+from plumbline_contracts.compatibility import REMEDY
 from plumbline_contracts.kafka import KafkaSettings, SecurityFileError
 from plumbline_contracts.provisioning import ProvisioningError, create_topics
-from plumbline_contracts.schemas import generated_files
 from plumbline_contracts.tenant_topics import TenantTopicSettings
 
 app = typer.Typer(no_args_is_help=True, help="Topics, rights, schemas and what is generated from them.")
@@ -22,6 +22,7 @@ topics_app = typer.Typer(no_args_is_help=True, help="Topics of the registry on a
 app.add_typer(topics_app, name="topics")
 
 ROOT = Path(__file__).parents[3]
+CONTRACTS = ROOT / "contracts"
 
 
 def _fail(message: str, code: int = 1) -> typer.Exit:
@@ -30,7 +31,7 @@ def _fail(message: str, code: int = 1) -> typer.Exit:
 
 
 def _require_source_tree() -> None:
-    if not (ROOT / "contracts" / "topics.yaml").is_file():
+    if not (CONTRACTS / "topics.yaml").is_file():
         raise _fail("contracts: this command works in the source tree alone; clone the repository and run it there")
 
 
@@ -38,8 +39,11 @@ def _require_source_tree() -> None:
 def generate(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; fail when a file is not current")] = False,
 ) -> None:
-    """Write JSON Schemas, the AsyncAPI document and the page of the datasets."""
+    """Write JSON Schemas, the AsyncAPI document and the pages of topics and datasets."""
     _require_source_tree()
+    # Needs development dependencies, which an image that creates topics does not have.
+    from plumbline_contracts.generation import generated_files
+
     stale = []
     for name, content in generated_files().items():
         path = ROOT / name
@@ -55,14 +59,31 @@ def generate(
 
 
 @app.command()
-def release(version: Annotated[str, typer.Argument(help="The version being released, such as 0.1.0")]) -> None:
-    """Keep today's schemas as the last released ones; later changes are compared with them."""
+def changes() -> None:
+    """Print what differs from the last release; status 1 when consumers would break."""
     _require_source_tree()
-    target = ROOT / "contracts" / "released"
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(ROOT / "contracts" / "generated" / "schemas", target)
-    (target / "VERSION").write_text(f"{version}\n")
-    typer.echo(f"released schemas are those of {version}")
+    found = released.changes_since_release(CONTRACTS)
+    for line in found.additions:
+        typer.echo(f"added: {line}")
+    for line in found.breaks:
+        typer.echo(f"breaks: {line}")
+    if found.breaks:
+        raise _fail(f"{len(found.breaks)} changes break consumers of the last release. {REMEDY}")
+    typer.echo("no consumer of the last release breaks")
+
+
+@app.command()
+def release(
+    version: Annotated[str, typer.Argument(help="The version being released, such as 0.1.0")],
+    breaking: Annotated[bool, typer.Option("--breaking", help="Even if it breaks consumers; before 1.0 alone")] = False,
+) -> None:
+    """Keep today's schemas and topics as the last released ones; later changes are compared with them."""
+    _require_source_tree()
+    try:
+        released.release(CONTRACTS, version, is_breaking_allowed=breaking)
+    except released.BreakingReleaseError as error:
+        raise _fail(str(error)) from error
+    typer.echo(f"released schemas and topics are those of {version}")
 
 
 Bootstrap = Annotated[str | None, typer.Option(help="host:port; default PLUMBLINE_KAFKA_BOOTSTRAP")]

@@ -128,9 +128,9 @@ class Event(BaseModel):
 class InstanceEvent(Event):
     """An event about one instance of one tenant."""
 
-    tenant: Identifier
-    instance: Identifier
-    product: Product
+    tenant: Identifier = Field(description="The customer organisation")
+    instance: Identifier = Field(description="The connected org, by the id that its operator chose")
+    product: Product = Field(description="The product of the instance")
 
     @property
     def key(self) -> str:
@@ -141,18 +141,18 @@ class InstanceEvent(Event):
 class DatasetChunk(InstanceEvent):
     """Rows of one dataset of one snapshot, about 200 KB before compression. A document is a chunk of one row."""
 
-    snapshot_id: str
+    snapshot_id: str = Field(description="The snapshot that the rows belong to")
     publication_id: str = Field(description="Random per attempt to publish; readers take only their own")
-    dataset: str
+    dataset: str = Field(description="Name of the dataset, such as `users`")
     sequence: int = Field(ge=0, description="0-based over all chunks of the publication")
-    rows: list[Row]
+    rows: list[Row] = Field(description="Field to value; a field that was not read is absent, never null")
 
 
 class DatasetError(Event):
     """Why a dataset is not `ok`, and what to do about it."""
 
     code: str = Field(description="The vendor's error code or ours, such as INSUFFICIENT_ACCESS or http_503")
-    message: str
+    message: str = Field(description="What happened, in a sentence")
     permission: str | None = Field(default=None, description="The permission, role or licence to add")
     remedy: str | None = Field(default=None, description="Where to add it, in the product's own menus")
 
@@ -160,24 +160,26 @@ class DatasetError(Event):
 class MissingField(Event):
     """One field of a dataset that no row carries, with the reason."""
 
-    field: str
-    state: DatasetState
-    error: DatasetError
+    field: str = Field(description="Name of the field")
+    state: DatasetState = Field(description="Why no row carries it")
+    error: DatasetError = Field(description="What the product answered, and the remedy")
 
 
 class DatasetSummary(Event):
     """The state of one dataset in a snapshot."""
 
-    name: str
-    kind: Literal["document", "rows"]
-    state: DatasetState
-    row_count: int = Field(default=0, ge=0)
-    chunk_count: int = Field(default=0, ge=0)
+    name: str = Field(description="Name of the dataset, such as `users`")
+    kind: Literal["document", "rows"] = Field(description="One object of settings, or many rows")
+    state: DatasetState = Field(description="How much of it was read")
+    row_count: int = Field(default=0, ge=0, description="Rows that were read; 1 for a document")
+    chunk_count: int = Field(default=0, ge=0, description="Chunks that they fill")
     reported_count: int | None = Field(default=None, ge=0, description="The API's own total, where it gives one")
-    missing_fields: list[MissingField] = Field(default_factory=list)
-    error: DatasetError | None = None
+    missing_fields: list[MissingField] = Field(
+        default_factory=list, description="Fields that could not be read though the dataset was"
+    )
+    error: DatasetError | None = Field(default=None, description="Why it is not `ok`")
     source: str = Field(description="The API object that was read, such as `User` or `sys_properties`")
-    read_at: Timestamp | None = None
+    read_at: Timestamp | None = Field(default=None, description="When the last row was read")
     calls: int | None = Field(default=None, ge=0, description="API calls that reading it took, retries included")
     bytes: int | None = Field(default=None, ge=0, description="Size of the answers, unpacked")
     seconds: float | None = Field(default=None, ge=0, description="From the first call to the last row")
@@ -186,21 +188,21 @@ class DatasetSummary(Event):
 class ChunkRange(Event):
     """Where the chunks of one publication lie in `snapshot-chunks`, and how to know that they are whole."""
 
-    partition: int = Field(ge=0)
-    first_offset: int = Field(ge=0)
-    last_offset: int = Field(ge=0)
-    chunk_count: int = Field(ge=1)
+    partition: int = Field(ge=0, description="Partition of `snapshot-chunks`")
+    first_offset: int = Field(ge=0, description="Offset of the first chunk")
+    last_offset: int = Field(ge=0, description="Offset of the last chunk; records of others may lie between")
+    chunk_count: int = Field(ge=1, description="How many records of the range carry the `publication_id`")
     digest: str = Field(description="`ids.ChunkDigest` over the chunk values in order, hex")
 
 
 class AuditEntry(Event):
     """One change that the product's own audit trail reports."""
 
-    at: Timestamp
-    actor: str
-    action: str
+    at: Timestamp = Field(description="When it was changed")
+    actor: str = Field(description="Who changed it, as the product names them")
+    action: str = Field(description="What was done, in the product's own word")
     section: str | None = Field(default=None, description="Part of the product: a Setup section, a table")
-    detail: str | None = None
+    detail: str | None = Field(default=None, description="The product's own text on it")
     subject: str | None = Field(default=None, description="What was changed, such as a property's name or a record id")
     old_value: str | None = Field(default=None, description="Where the product gives it; at most 1,000 characters")
     new_value: str | None = Field(default=None, description="Where the product gives it; at most 1,000 characters")
@@ -209,27 +211,29 @@ class AuditEntry(Event):
 class SnapshotCompleted(InstanceEvent):
     """A whole snapshot lies in `snapshot-chunks`; this small record is the only thing consumers subscribe to."""
 
-    snapshot_id: str
-    publication_id: str
-    request_id: str
-    reason: RequestReason
-    started_at: Timestamp
-    completed_at: Timestamp
+    snapshot_id: str = Field(description="Deterministic: a request that is tried again gives the same id")
+    publication_id: str = Field(description="The attempt to publish whose chunks count")
+    request_id: str = Field(description="The request that the collection answers")
+    reason: RequestReason = Field(description="Why it was asked for")
+    started_at: Timestamp = Field(description="When reading began; always later than the instance's snapshot before")
+    completed_at: Timestamp = Field(description="When the last dataset was read")
     release: str | None = Field(default=None, description="The product's release or API version as read")
-    datasets: list[DatasetSummary]
-    audit_entries: list[AuditEntry] = Field(default_factory=list)
+    datasets: list[DatasetSummary] = Field(description="Every dataset of the product, read or not")
+    audit_entries: list[AuditEntry] = Field(
+        default_factory=list, description="Changes that the product's audit trail reported since the snapshot before"
+    )
     parameters: dict[str, dict[str, JsonValue]] = Field(
         default_factory=dict, description="Control id to parameter name to value, from the connection"
     )
     chunks: ChunkRange | None = Field(default=None, description="None in a snapshot file, or when nothing was read")
-    collector_version: str
+    collector_version: str = Field(description="Release of the collector")
 
 
 class ExposedEntity(Event):
     """One subject that does not comply with a control."""
 
-    id: str
-    name: str
+    id: str = Field(description="The product's own id of it")
+    name: str = Field(description="What people call it")
     type: str = Field(description="What it is, such as `salesforce/user`")
     detail: dict[str, JsonValue] = Field(default_factory=dict, description="The fields that the judgement read")
 
@@ -237,17 +241,17 @@ class ExposedEntity(Event):
 class ExposedEntities(Event):
     """Some of the exposed entities of one control; a control's entities may span several parts."""
 
-    control_id: Identifier
-    entities: list[ExposedEntity]
+    control_id: Identifier = Field(description="The control that they do not comply with")
+    entities: list[ExposedEntity] = Field(description="A part of them; other parts may have more")
 
 
 class Evidence(Event):
     """What was read to reach a result."""
 
-    dataset: str
+    dataset: str = Field(description="The dataset that was judged")
     source: str = Field(description="API object and field, such as `SecuritySettings.passwordPolicies`")
-    state: DatasetState
-    read_at: Timestamp | None = None
+    state: DatasetState = Field(description="How much of the dataset was read")
+    read_at: Timestamp | None = Field(default=None, description="When it was read")
     observed: dict[str, JsonValue] = Field(default_factory=dict, description="Field to value as read")
     name: str | None = Field(default=None, description="The sub-check, for `all` and `any` controls")
     outcome: Outcome | None = Field(default=None, description="The sub-check's outcome")
@@ -256,22 +260,26 @@ class Evidence(Event):
 class ControlResult(Event):
     """The outcome of one control in one evaluation."""
 
-    control_id: Identifier
-    control_digest: str
-    outcome: Outcome
-    reason: UnknownReason | None = None
+    control_id: Identifier = Field(description="The control that was judged")
+    control_digest: str = Field(
+        description="Digest of its definition, the second half of its key in `control-catalogue`"
+    )
+    outcome: Outcome = Field(description="What judging gave")
+    reason: UnknownReason | None = Field(
+        default=None, description="Why it could not be decided; present exactly when the outcome is UNKNOWN"
+    )
     explanation: str = Field(description="One or two sentences: what was found and, for UNKNOWN, what to grant or mend")
     share: float = Field(ge=0, le=1, description="The share of the points that is achieved")
     points: float = Field(ge=0, description="max_points x share, rounded to 3 decimals")
-    max_points: float = Field(ge=0, le=10)
-    compliant: int | None = Field(default=None, ge=0)
-    total: int | None = Field(default=None, ge=0)
+    max_points: float = Field(ge=0, le=10, description="What a PASS is worth; 0 is report only")
+    compliant: int | None = Field(default=None, ge=0, description="Rows that comply; absent where nothing is counted")
+    total: int | None = Field(default=None, ge=0, description="Rows that were judged; absent where nothing is counted")
     exposed: int = Field(default=0, ge=0, description="The exact number of exposed entities, listed or not")
     exposed_listed: int = Field(default=0, ge=0, description="How many of them travel in the parts")
     exposed_digest: str | None = Field(default=None, description="Order-independent digest over all exposed entities")
-    expected: str | None = None
-    observed: str | None = None
-    evidence: list[Evidence] = Field(default_factory=list)
+    expected: str | None = Field(default=None, description="What passes, as text")
+    observed: str | None = Field(default=None, description="What was found, as text")
+    evidence: list[Evidence] = Field(default_factory=list, description="What was read, one entry per sub-check")
 
 
 class ControlResults(InstanceEvent):
@@ -281,17 +289,21 @@ class ControlResults(InstanceEvent):
     belong to.
     """
 
-    evaluation_id: str
-    snapshot_id: str
+    evaluation_id: str = Field(description="Deterministic: snapshot and catalogue digest")
+    snapshot_id: str = Field(description="The snapshot that was judged")
     snapshot_digest: str = Field(description="Digest of the chunks that were judged; empty when there were none")
-    snapshot_started_at: Timestamp
-    evaluated_at: Timestamp
-    catalogue_digest: str
-    catalogue_generation: int = Field(ge=0)
-    part: int = Field(ge=0)
-    part_count: int | None = Field(default=None, ge=1)
-    results: list[ControlResult] = Field(default_factory=list)
-    exposed: list[ExposedEntities] = Field(default_factory=list)
+    snapshot_started_at: Timestamp = Field(description="When reading it began; a newer snapshot wins over an older one")
+    evaluated_at: Timestamp = Field(description="When it was judged")
+    catalogue_digest: str = Field(description="Digest of the catalogue that judged")
+    catalogue_generation: int = Field(
+        ge=0, description="Rises with every catalogue; a newer one wins over an older one"
+    )
+    part: int = Field(ge=0, description="Number of this part, from 0")
+    part_count: int | None = Field(default=None, ge=1, description="How many parts there are; only in the last one")
+    results: list[ControlResult] = Field(
+        default_factory=list, description="Results of some controls; each control stands in one part"
+    )
+    exposed: list[ExposedEntities] = Field(default_factory=list, description="Exposed entities of some controls")
     datasets: list[DatasetSummary] = Field(default_factory=list, description="Only in the last part")
     audit_entries: list[AuditEntry] = Field(default_factory=list, description="Only in the last part")
 
@@ -299,43 +311,50 @@ class ControlResults(InstanceEvent):
 class Link(Event):
     """A page of the vendor's documentation."""
 
-    title: str
-    url: str = Field(pattern=r"^https://")
+    title: str = Field(description="Title of the page")
+    url: str = Field(pattern=r"^https://", description="Its address")
 
 
 class Remediation(Event):
     """What an administrator does to make a control pass."""
 
-    steps: list[str] = Field(min_length=1)
-    side_effects: str | None = None
-    verify: str | None = None
-    links: list[Link] = Field(default_factory=list)
+    steps: list[str] = Field(min_length=1, description="What to do, in order")
+    side_effects: str | None = Field(default=None, description="What else changes, and for whom")
+    verify: str | None = Field(default=None, description="How to see that it worked")
+    links: list[Link] = Field(default_factory=list, description="Documentation of the vendor")
 
 
 class ControlDefinition(Event):
     """A control as it was evaluated. Key `control_id@digest`; a retired one is said so, never left out."""
 
-    control_id: Identifier
-    digest: str
-    version: int = Field(ge=1)
-    catalogue_generation: int = Field(ge=0)
-    status: Literal["active", "manual", "retired"] = "active"
-    manual_reason: str | None = None
-    """Why a control with the status `manual` cannot be judged from what can be read."""
-    product: Product
-    title: str
-    category: Literal["Identity", "Apps", "Data", "Device", "Infrastructure"]
-    severity: Severity
-    max_points: float = Field(ge=0, le=10)
-    aliases: list[str] = Field(default_factory=list)
-    user_impact: Effort
-    implementation_cost: Effort
-    threats: list[str] = Field(default_factory=list)
-    description: str
-    rationale: str
-    remediation: Remediation
-    frameworks: dict[str, list[str]] = Field(default_factory=dict)
-    permissions: list[str] = Field(default_factory=list)
+    control_id: Identifier = Field(description="Stable id, such as `SF-ID-12`")
+    digest: str = Field(description="Digest of everything that decides a result")
+    version: int = Field(ge=1, description="Revision of the control, counted up by its authors")
+    catalogue_generation: int = Field(ge=0, description="Generation of the catalogue that published it so")
+    status: Literal["active", "manual", "retired"] = Field(
+        default="active", description="`manual` ones are not judged; `retired` ones are not judged any more"
+    )
+    manual_reason: str | None = Field(
+        default=None, description="Why a `manual` one cannot be judged from what can be read"
+    )
+    product: Product = Field(description="The product that it judges")
+    title: str = Field(description="What holds when it passes, in a line")
+    category: Literal["Identity", "Apps", "Data", "Device", "Infrastructure"] = Field(
+        description="The part of security that it belongs to"
+    )
+    severity: Severity = Field(description="How much harm a failure allows")
+    max_points: float = Field(ge=0, le=10, description="What a PASS is worth; 0 is report only")
+    aliases: list[str] = Field(default_factory=list, description="Ids of the same control elsewhere, and former ids")
+    user_impact: Effort = Field(description="How much users notice the change")
+    implementation_cost: Effort = Field(description="How much work the change is")
+    threats: list[str] = Field(default_factory=list, description="What an attacker could do")
+    description: str = Field(description="What is judged")
+    rationale: str = Field(description="Why it matters")
+    remediation: Remediation = Field(description="How to make it pass")
+    frameworks: dict[str, list[str]] = Field(
+        default_factory=dict, description="Framework to the ids of its requirements"
+    )
+    permissions: list[str] = Field(default_factory=list, description="What the integration user needs to read it")
 
     @property
     def key(self) -> str:
@@ -346,55 +365,57 @@ class ControlDefinition(Event):
 class RunSummary(Event):
     """One finished attempt to collect an instance."""
 
-    snapshot_id: str | None = None
-    request_id: str
-    reason: RequestReason
-    started_at: Timestamp
-    completed_at: Timestamp
-    succeeded: bool
-    message: str
+    snapshot_id: str | None = Field(
+        default=None, description="The snapshot that it published; absent when it published none"
+    )
+    request_id: str = Field(description="The request that it answered")
+    reason: RequestReason = Field(description="Why it was asked for")
+    started_at: Timestamp = Field(description="When it began")
+    completed_at: Timestamp = Field(description="When it ended")
+    succeeded: bool = Field(description="Whether a snapshot was published")
+    message: str = Field(description="What was read, or what failed and what to do next")
 
 
 class ApiBudget(Event):
     """Calls of the SaaS API in the current day, as far as the product tells."""
 
-    used_by_us: int = Field(ge=0)
-    used_in_total: int | None = Field(default=None, ge=0)
-    daily_limit: int | None = Field(default=None, ge=0)
-    share: float = Field(gt=0, le=1)
+    used_by_us: int = Field(ge=0, description="Calls that Plumbline made")
+    used_in_total: int | None = Field(default=None, ge=0, description="Calls of everybody, as the product tells")
+    daily_limit: int | None = Field(default=None, ge=0, description="The product's limit")
+    share: float = Field(gt=0, le=1, description="The part of the limit that Plumbline may use")
     day: str = Field(description="UTC date that `used_by_us` counts, YYYY-MM-DD")
 
 
 class InstanceStatus(InstanceEvent):
     """The newest state of one connection; the topic is compacted, so every record is complete."""
 
-    url: str
+    url: str = Field(description="Address of the instance")
     insights: Insights | None = Field(default=None, description="What the connections file says; None if it is silent")
-    health: Health
+    health: Health = Field(description="Whether collections succeed")
     message: str = Field(description="What happened and what to do next; one sentence when healthy")
-    updated_at: Timestamp
-    is_collecting: bool = False
-    last_run: RunSummary | None = None
-    last_success: RunSummary | None = None
+    updated_at: Timestamp = Field(description="When this was written")
+    is_collecting: bool = Field(default=False, description="Whether a collection runs now")
+    last_run: RunSummary | None = Field(default=None, description="The newest attempt, whatever became of it")
+    last_success: RunSummary | None = Field(default=None, description="The newest attempt that published a snapshot")
     last_started_at: Timestamp | None = Field(default=None, description="Start of the newest published snapshot")
-    next_full_at: Timestamp | None = None
-    next_watch_at: Timestamp | None = None
+    next_full_at: Timestamp | None = Field(default=None, description="When the next full collection is due")
+    next_watch_at: Timestamp | None = Field(default=None, description="When the next look for changes is due")
     change_marker: str | None = Field(default=None, description="Position of the change watch in the audit trail")
-    consecutive_failures: int = Field(default=0, ge=0)
-    datasets: list[DatasetSummary] = Field(default_factory=list)
-    budget: ApiBudget | None = None
+    consecutive_failures: int = Field(default=0, ge=0, description="Attempts that failed since the last success")
+    datasets: list[DatasetSummary] = Field(default_factory=list, description="Every dataset as it was last read")
+    budget: ApiBudget | None = Field(default=None, description="Calls of the product's API today")
 
 
 class CollectionRequest(Event):
     """Somebody or something asks for a full collection of one instance."""
 
-    request_id: str
-    tenant: Identifier
-    instance: Identifier
-    reason: RequestReason
+    request_id: str = Field(description="Random or derived from the cause; a repeated one is answered once")
+    tenant: Identifier = Field(description="The customer organisation")
+    instance: Identifier = Field(description="The instance to collect")
+    reason: RequestReason = Field(description="What brought the request")
     requested_by: str = Field(description="`scheduler`, `change-watch`, or the name of the key or person")
-    requested_at: Timestamp
-    detail: str | None = None
+    requested_at: Timestamp = Field(description="When it was asked for")
+    detail: str | None = Field(default=None, description="More on the cause, for people")
 
     @property
     def key(self) -> str:

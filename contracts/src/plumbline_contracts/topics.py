@@ -9,9 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from plumbline_contracts.events import EVENT_TYPES, ID_PATTERN, Event
 from plumbline_contracts.files import data_folder
+from plumbline_contracts.finding import FINDING_EVENT
 
 DEFAULT_PREFIX = "plumbline."
-DEAD_LETTERS = ".dlq"
+REGISTRY_FILE = "topics.yaml"
+DEAD_LETTER_SUFFIX = ".dlq"
+OUTSIDER = "siem"
+"""Who stands among the consumers for all that are not ours."""
 HOUR_MS = 3_600_000
 DEAD_LETTER_ROOM_BYTES = 65_536
 """What the headers of a dead letter add to a record that was as large as its topic allows."""
@@ -28,7 +32,7 @@ class Topic(BaseModel):
     event: str | None = None
     producers: list[str]
     consumers: list[str]
-    without_group: list[str] = []
+    without_group: list[str] = Field(default_factory=list)
     per_tenant: bool = False
     cleanup: Literal["delete", "compact"]
     retention_hours: int | None = Field(default=None, gt=0)
@@ -43,7 +47,7 @@ class Topic(BaseModel):
     def _is_consistent(self) -> Self:
         if (self.cleanup == "delete") != (self.retention_hours is not None):
             raise ValueError(f"{self.name}: retention_hours belongs to cleanup `delete`, and to it alone")
-        if self.event is not None and self.event not in EVENT_TYPES:
+        if self.event is not None and self.event not in (*EVENT_TYPES, FINDING_EVENT):
             raise ValueError(f"{self.name}: no event of type {self.event}")
         if unknown := set(self.without_group) - set(self.consumers):
             raise ValueError(f"{self.name}: {', '.join(sorted(unknown))} in without_group is no consumer")
@@ -57,7 +61,17 @@ class Topic(BaseModel):
     @property
     def model(self) -> type[Event] | None:
         """The model of its values; None where the schema is not ours (OCSF)."""
-        return EVENT_TYPES[self.event] if self.event else None
+        return EVENT_TYPES.get(self.event) if self.event else None
+
+    @property
+    def is_dead_letter_topic(self) -> bool:
+        """Whether it holds the records that readers of another topic could not read."""
+        return self.name.endswith(DEAD_LETTER_SUFFIX)
+
+    @property
+    def retention_ms(self) -> int | None:
+        """How long a record stays; None where clean-up compacts."""
+        return self.retention_hours * HOUR_MS if self.retention_hours is not None else None
 
     def of_tenant(self, tenant: str) -> Self:
         """The topic that holds this tenant's records alone. Raises ValueError when the name would not do."""
@@ -75,8 +89,8 @@ class Topic(BaseModel):
             "compression.type": self.compression,
             "max.message.bytes": str(self.max_record_bytes),
         }
-        if self.retention_hours is not None:
-            config["retention.ms"] = str(self.retention_hours * HOUR_MS)
+        if self.retention_ms is not None:
+            config["retention.ms"] = str(self.retention_ms)
         return config
 
 
@@ -101,14 +115,14 @@ class Registry(BaseModel):
 
 def dead_letter_name(topic: str) -> str:
     """The name of a topic's dead-letter topic, prefix or not."""
-    return f"{topic}{DEAD_LETTERS}"
+    return f"{topic}{DEAD_LETTER_SUFFIX}"
 
 
 def unfit_for_topic(tenant: str) -> str | None:
     """Why a tenant cannot have topics of its own; None when it can."""
     if not re.fullmatch(ID_PATTERN, tenant):
         return f"{tenant!r} is no tenant id: expected 1 to 64 letters, digits, dots, underscores and hyphens"
-    if f".{tenant}".endswith(DEAD_LETTERS):
+    if f".{tenant}".endswith(DEAD_LETTER_SUFFIX):
         return f"the tenant {tenant} can have no topic: its name would be that of a dead-letter topic"
     return None
 
@@ -133,7 +147,12 @@ def _dead_letter_topic(source: Topic) -> Topic:
 @cache
 def registry() -> Registry:
     """The registry as the file says, with each topic's dead-letter topic behind it."""
-    document = yaml.safe_load((data_folder() / "topics.yaml").read_text())
+    return read_registry((data_folder() / REGISTRY_FILE).read_text(encoding="utf-8"))
+
+
+def read_registry(text: str) -> Registry:
+    """The registry of a file's text. Raises pydantic's ValidationError when a topic is not consistent."""
+    document = yaml.safe_load(text)
     named = [Topic.model_validate({**document["defaults"], **entry}) for entry in document["topics"]]
     everything = [t for topic in named for t in ([topic, _dead_letter_topic(topic)] if topic.dead_letters else [topic])]
     return Registry(version=document["version"], topics=everything)

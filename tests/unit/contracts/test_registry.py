@@ -11,13 +11,14 @@ import structlog
 from plumbline_contracts import logs
 from plumbline_contracts.datasets import datasets
 from plumbline_contracts.events import EVENT_TYPES, Product
+from plumbline_contracts.finding import FINDING_EVENT
 from plumbline_contracts.kafka import KafkaSettings
 from plumbline_contracts.topics import dead_letter_name, physical_name, registry
 from pydantic import ValidationError
 
 
 def test_every_event_has_exactly_one_topic() -> None:
-    assert sorted(t.event for t in registry().topics if t.event) == sorted(EVENT_TYPES)
+    assert sorted(t.event for t in registry().topics if t.event) == sorted([*EVENT_TYPES, FINDING_EVENT])
 
 
 def test_dead_letter_topics_follow_their_source() -> None:
