@@ -159,6 +159,30 @@ $(NODE): requirements/client.lock | $(STAMP)
 test-client: install $(NODE) ## Tools of others on our documents: OpenAPI's linter and generators of clients, AsyncAPI's parser. Fetches Node once
 	@"$(BIN)/pytest" -q tests/client tests/asyncapi
 
+SIEM_TOOLS := .cache/siem/tools
+OTELCOL := .cache/siem/otelcol-0.145.0
+
+# In an environment of its own: what it needs must not decide what the services are built of.
+$(SIEM_TOOLS)/.installed: tests/siem/tools.lock | $(STAMP)
+	@"$(UV)" venv --quiet --clear --python "$(BIN)/python" "$(SIEM_TOOLS)"
+	@"$(UV)" pip install --python "$(SIEM_TOOLS)/bin/python" $(QUIET) --require-hashes -r tests/siem/tools.lock \
+		|| { echo "make: sigma-cli and parsers of query languages could not be installed; the message above says why" >&2; exit 1; }
+	@touch "$@"
+
+$(OTELCOL): tests/siem/otelcol/main.go tests/siem/otelcol/go.mod tests/siem/otelcol/go.sum
+	@command -v go >/dev/null \
+		|| { echo "make: go 1.25 or newer is not installed; it builds the OpenTelemetry Collector (see go.dev/doc/install)" >&2; exit 1; }
+	@echo "building the OpenTelemetry Collector, once (checksums verified, one to two minutes)"
+	@mkdir -p $(@D)
+	@CGO_ENABLED=0 GOMODCACHE="$(CURDIR)/.cache/go/mod" GOCACHE="$(CURDIR)/.cache/go/build" GOFLAGS="-modcacherw -mod=readonly" \
+		go -C tests/siem/otelcol build -trimpath -ldflags='-s -w' -o "$(CURDIR)/$@" . \
+		|| { echo "make: the OpenTelemetry Collector could not be built; the message above says why" >&2; exit 1; }
+	@rm -rf .cache/go
+
+.PHONY: test-siem
+test-siem: install $(NODE) $(SIEM_TOOLS)/.installed $(OTELCOL) ## SIEM consumers on a real broker, Sigma rules, guides: needs rsyslog with Kafka and Elasticsearch modules, kcat and go
+	@"$(BIN)/pytest" -q tests/siem
+
 .PHONY: faults
 faults: install ## Every fault of the simulators in every phase against the connectors: about five minutes
 	@PLUMBLINE_TEST_EVERY_FAULT=1 "$(BIN)/pytest" -q tests/integration/collector/test_faults.py
@@ -185,6 +209,7 @@ lock: install ## Compile the locks anew
 		--no-emit-workspace --no-emit-project --format requirements-txt --no-annotate --no-header -o requirements/$$name.lock; done
 	@"$(UV)" pip compile --quiet --upgrade requirements/build.in --generate-hashes --universal --no-header --no-annotate -o requirements/build.lock
 	@"$(UV)" pip compile --quiet --upgrade tests/graph/msgraph.in --generate-hashes --universal --no-header --no-annotate -o tests/graph/msgraph.lock
+	@"$(UV)" pip compile --quiet --upgrade tests/siem/tools.in --generate-hashes --universal --no-header --no-annotate -o tests/siem/tools.lock
 	@"$(UV)" pip compile --quiet --upgrade requirements/client.in --generate-hashes --universal --no-header --no-annotate -o requirements/client.lock
 	@"$(UV)" pip compile --quiet --upgrade requirements/bootstrap.in --generate-hashes --universal --no-header --no-annotate -o requirements/bootstrap.lock
 

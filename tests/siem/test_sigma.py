@@ -33,7 +33,8 @@ def _sigma(*arguments: str | Path) -> str:
 
 
 @cache
-def _query(name: str, target: str) -> str:
+def sigma_query(name: str, target: str) -> str:
+    """What a rule becomes for a target of sigma-cli."""
     return _sigma("convert", "--without-pipeline", "--target", target, RULES / f"{name}.yml")
 
 
@@ -74,7 +75,7 @@ def _found(name: str, *found: dict[str, Any]) -> list[Any]:
         f"INSERT INTO logs VALUES ({marks})",  # noqa: S608 (question marks alone)
         [[event[column] for column in columns] for event in found],
     )
-    cursor = database.execute(_query(name, "sqlite"))
+    cursor = database.execute(sigma_query(name, "sqlite"))
     given = [column[0] for column in cursor.description]
     wanted = "metric_value" if "metric_value" in given else "metadata.uid"
     told = [row[given.index(wanted)] for row in cursor]
@@ -109,7 +110,7 @@ def test_fields_are_those_of_events(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "target"), CONVERTED)
 def test_rules_become_queries_of_siems(name: str, target: str) -> None:
-    query = _query(name, target)
+    query = sigma_query(name, target)
     fields = [
         field
         for document in _documents(name)
