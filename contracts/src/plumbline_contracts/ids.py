@@ -5,6 +5,8 @@ import secrets
 from uuid import UUID, uuid5
 
 NAMESPACE = UUID("6f1b6e0e-3f3c-5d6b-9a53-0d8f3c2b7a11")
+FINDING_NAMESPACE = UUID("b3d1c2a7-52f4-5c0e-8f6d-7a1e94d05c38")
+"""Of the events that tell SIEMs of findings. It never changes: receivers drop duplicates by these ids."""
 
 
 def _uuid(*parts: str) -> str:
@@ -29,6 +31,16 @@ def scheduled_request_id(tenant: str, instance: str, due_at: str) -> str:
 def change_request_id(tenant: str, instance: str, change_marker: str) -> str:
     """The request for one observed position of an audit trail."""
     return _uuid("change", tenant, instance, change_marker)
+
+
+def finding_uid(tenant: str, instance: str, control: str) -> str:
+    """One control on one instance, for ever; also the record key of its events."""
+    return f"{tenant}|{instance}|{control}"
+
+
+def finding_event_id(finding: str, cause: str, transition: str) -> str:
+    """The event that tells what one cause (an evaluation, a decision) did to a finding, however often it is sent."""
+    return str(uuid5(FINDING_NAMESPACE, f"{finding}\n{cause}\n{transition}"))
 
 
 def random_id() -> str:
