@@ -84,7 +84,7 @@ lint: install ## Format check and lint
 
 .PHONY: types
 types: install ## mypy, strict
-	@"$(BIN)/mypy" $(SOURCES) tests
+	@"$(BIN)/mypy" $(SOURCES) services/score-api/tools tests
 
 .PHONY: imports
 imports: install ## Who may import whom
@@ -94,6 +94,7 @@ imports: install ## Who may import whom
 generated: install ## Generated files are current
 	@"$(BIN)/contracts" generate --check
 	@"$(BIN)/score-api" openapi generate --check
+	@"$(BIN)/python" services/score-api/tools/ocsf_schema.py --check
 	@"$(BIN)/evaluator" controls index --check --out contracts/generated/control-index.json
 	@"$(BIN)/evaluator" controls pages --check --out docs/reference/controls
 	@"$(BIN)/evaluator" controls schema --check --out controls/control.schema.json
@@ -199,6 +200,7 @@ generate: install ## Write all generated files
 	@"$(BIN)/evaluator" controls lock
 	@"$(BIN)/contracts" generate
 	@"$(BIN)/score-api" openapi generate
+	@"$(BIN)/python" services/score-api/tools/ocsf_schema.py
 
 .PHONY: lock
 lock: install ## Compile the locks anew
