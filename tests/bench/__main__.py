@@ -15,7 +15,7 @@ import structlog
 from plumbline_contracts.events import Product
 from plumbline_local.kafka import KafkaBroker
 
-from tests.bench import bare, core, latency, projecting, report, serving, sizes, throughput
+from tests.bench import bare, core, findings, latency, projecting, report, serving, sizes, throughput
 from tests.bench.figures import Section
 from tests.bench.orgs import simulated
 from tests.bench.topics import broker, fresh_topics
@@ -53,8 +53,17 @@ class Run:
         scratch = self._scratch
         self._tell(f"recording two orgs of {CORE_USERS:,} users")
         files = _record(scratch)
+<<<<<<< HEAD
         self._measure("core", "evaluation core", lambda: core.measure(files))
         self._measure("files", "files of 500,000 rows", lambda: sizes.measure_files(files, scratch))
+=======
+        tell("evaluation core")
+        sections = [core.measure(files)]
+        tell("events for SIEMs")
+        sections.append(findings.measure(files))
+        tell("files of 500,000 rows")
+        sections.append(sizes.measure_files(files, scratch))
+>>>>>>> 62f1fb8 (Bench: events for SIEMs, built and validated; tests of their size over the whole catalogue)
         with broker(scratch / "kafka") as started:
             self._measure("service", "evaluator service", lambda: throughput.measure(started, files, scratch))
             self._by_size(started)
