@@ -25,8 +25,8 @@ SMALL, LARGE = 1_000, 100_000
 
 
 def main() -> int:
-    """Run everything, or what is named: `core`, `files`, `service`, `commands`, `bare`, `services`, `projector`, `api`,
-    `latency`. 1 when a target is missed or something could not be measured. What is named is shown and not written.
+    """Run everything, or what is named: `core`, `findings`, `files`, `service`, `commands`, `bare`, `services`,
+    `projector`, `api`, `latency`. 1 when a target is missed or something could not be measured. What is named is shown and not written.
     """
     began, wanted = time.monotonic(), sys.argv[1:]
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
@@ -53,17 +53,9 @@ class Run:
         scratch = self._scratch
         self._tell(f"recording two orgs of {CORE_USERS:,} users")
         files = _record(scratch)
-<<<<<<< HEAD
         self._measure("core", "evaluation core", lambda: core.measure(files))
+        self._measure("findings", "events for SIEMs", lambda: findings.measure(files))
         self._measure("files", "files of 500,000 rows", lambda: sizes.measure_files(files, scratch))
-=======
-        tell("evaluation core")
-        sections = [core.measure(files)]
-        tell("events for SIEMs")
-        sections.append(findings.measure(files))
-        tell("files of 500,000 rows")
-        sections.append(sizes.measure_files(files, scratch))
->>>>>>> 62f1fb8 (Bench: events for SIEMs, built and validated; tests of their size over the whole catalogue)
         with broker(scratch / "kafka") as started:
             self._measure("service", "evaluator service", lambda: throughput.measure(started, files, scratch))
             self._by_size(started)
