@@ -26,7 +26,9 @@ SMALL, LARGE = 1_000, 100_000
 
 def main() -> int:
     """Run everything, or what is named: `core`, `findings`, `files`, `service`, `commands`, `bare`, `services`,
-    `projector`, `api`, `latency`. 1 when a target is missed or something could not be measured. What is named is shown and not written.
+    `projector`, `api`, `latency`. What is named is shown and not written.
+
+    1 when a target is missed or something could not be measured.
     """
     began, wanted = time.monotonic(), sys.argv[1:]
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
-from plumbline_contracts.asyncapi import OUTSIDER, example_headers, pretty
+from plumbline_contracts.asyncapi import example_headers, pretty
 from plumbline_contracts.examples import Example, examples
 from plumbline_contracts.finding import FINDING_EVENT, MOST_FINDING_BYTES
 from plumbline_contracts.schemas import event_name, headers_schema, json_schema, key_schema, schema_name
-from plumbline_contracts.topics import DEFAULT_PREFIX, Topic, dead_letter_name, registry
+from plumbline_contracts.topics import DEFAULT_PREFIX, OUTSIDER, Topic, dead_letter_name, registry
 
 Json = dict[str, Any]
 

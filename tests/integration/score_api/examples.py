@@ -26,7 +26,7 @@ from plumbline_score_api.webhooks.notifying import Ownership
 
 from tests.integration.score_api.asking import FILLED, PREPARING, TAKING_AWAY, Operation, bare_app, operations
 from tests.integration.score_api.events import Judged, result, status
-from tests.integration.score_api.in_process import ALL_ROLES, client_for, projection_into
+from tests.integration.score_api.in_process import ALL_ROLES, Siem, client_for, upkeep_of
 from tests.polling import free_port
 
 CONTRACTS = Path(__file__).parents[3] / "contracts" / "examples"
@@ -74,7 +74,7 @@ def _event(name: str, model: type[E], **changes: Any) -> E:
 async def fill(database: Database, tenant: str = "contoso") -> None:
     """The instance sales-eu of a tenant as the examples of `contracts/` have contoso's."""
     await composition.prepare(database)
-    projection = projection_into(database)
+    projection = upkeep_of(database, siem=Siem()).projection
     titles = {
         "SF-ID-01": ("efef", "Passwords have at least eight characters", ["MDA_SF_password_minimumPasswordLength"]),
         "SF-ID-45": ("aaaa", "Users who do not log in are frozen", []),
@@ -99,7 +99,7 @@ async def fill(database: Database, tenant: str = "contoso") -> None:
 
 async def fill_peer(database: Database, name: str = "sales-us") -> None:
     """Another instance beside contoso's sales-eu, which passes what sales-eu fails."""
-    projection = projection_into(database)
+    projection = upkeep_of(database, siem=Siem()).projection
     await projection.take_status(_event("instance-status.v1.1.json", InstanceStatus, instance=name))
     again = {"instance": name, "evaluation_id": "1c2f7c60-3c39-5c7e-9f5a-6e0f3f1b7c11"}
     for event in ("control-results.v1.1.json", "control-results.v1.2.json"):
@@ -179,6 +179,7 @@ EVERYTHING = {
     "finding_regressed": {},
     "exception_expiring": {},
     "connection_unhealthy": {},
+    "compliance_finding": {},
 }
 
 
@@ -210,7 +211,7 @@ async def _messages(database: Database, services: Services, tenant: str = "north
 
 async def _judge(database: Database, tenant: str, number: int, outcome: Outcome) -> None:
     """The control of these examples, judged once more, by a collection that has troubles in the end."""
-    projection = projection_into(database)
+    projection = upkeep_of(database, siem=Siem()).projection
     failed = {"health": Health.FAILED, "message": "The integration user cannot log in: its password has expired."}
     troubles: dict[str, Any] = {} if outcome is Outcome.PASS else {**failed, "consecutive_failures": 3}
     await projection.take_status(status(number=number, tenant=tenant, **troubles))
@@ -229,6 +230,7 @@ def _lasting(text: str) -> str:
     text = re.sub(r'(?<=")(?!0123456789abcdef)[0-9a-f]{16}(?=\\?")', "fedcba9876543210", text)
     text = re.sub(r"(?<![0-9a-f_])[0-9a-f]{32}(?![0-9a-f])", "fedcba9876543210" * 2, text)
     text = re.sub(r'(?<=_id":")[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}', "5f0c8a4e-2f56-4c0c-8d0c-6f1f5a0a7b11", text)
+    text = re.sub(r"(?<=[:\[,])(?!1795(50[7-9]|51[0-7])\d{6})1[789]\d{11}(?=[,}\]])", "1795516200000", text)
     text = text.replace(f"{AZURE}_{TODAY}", f"{AZURE}_{DAY}")
     return re.sub(r"(?!2026-11-24T(08|09|10):|2036-)2\d{3}-\d\d-\d\dT[\d:.]+(Z|\+00:00)", f"{DAY}T10:30:00Z", text)
 

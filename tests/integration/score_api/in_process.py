@@ -1,11 +1,13 @@
 """The score API inside of the test's process: the projection without a broker, the application without a port."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 import httpx
 from plumbline_score_api import app as composition
-from plumbline_score_api.app import Database
+from plumbline_score_api.app import Database, Receivers
+from plumbline_score_api.findings.feed import FeedSettings, FindingEvent
 from plumbline_score_api.keys.schemas import Role
 from plumbline_score_api.limits import Limits
 from plumbline_score_api.projection.repository import ProjectionRepository
@@ -48,10 +50,47 @@ def upkeep_of(
     repository: ProjectionRepository | None = None,
     *,
     stale_after: timedelta = timedelta(days=365),
+    siem: "Siem | None" = None,
 ) -> Upkeep:
     """What the projector does between events. All keys belong to one partition; the tests' snapshots stay fresh."""
     keep = Retention(points=timedelta(days=730), days=None, changes=timedelta(days=7))
-    return composition.build_upkeep(database, lambda _: 0, keep, repository, stale_after=stale_after)
+    receivers = Receivers(siem.send, siem.refuse, siem.settings) if siem is not None else None
+    return composition.build_upkeep(
+        database, lambda _: 0, keep, repository, stale_after=stale_after, receivers=receivers
+    )
+
+
+class Siem:
+    """Who is told of findings. `fail` makes the next sending break before or after the broker has the events."""
+
+    def __init__(self, settings: FeedSettings | None = None) -> None:
+        self.settings = settings or FeedSettings("0.1.0")
+        self.got: list[FindingEvent] = []
+        self.refused: list[FindingEvent] = []
+        self.fail: str | None = None
+
+    async def send(self, tenant: str, instance: str, events: Sequence[FindingEvent]) -> None:
+        """As the broker does."""
+        if self.fail == "before":
+            raise KilledError
+        assert {(each.tenant, each.event["unmapped"]["instance"]["id"]) for each in events} == {(tenant, instance)}
+        self.got += events
+        if self.fail == "after":
+            raise KilledError
+
+    async def refuse(self, event: FindingEvent, wrong: list[str]) -> None:
+        """The dead letters."""
+        self.refused.append(event)
+
+    def told(self) -> list[tuple[str, str, int]]:
+        """Control, transition and status of every event so far, which are forgotten."""
+        found = [(e.control_id, e.telling.transition.value, e.event["status_id"]) for e in self.got]
+        self.got.clear()
+        return found
+
+
+class KilledError(Exception):
+    """The process ends here."""
 
 
 async def _is_ready() -> bool:

@@ -26,7 +26,7 @@ from plumbline_score_api.projection.service import LostSwitchError, ProjectionSe
 from plumbline_score_api.projection.upkeep import Upkeep
 
 from tests.integration.score_api.events import FUTURE, Judged, definition, result, status
-from tests.integration.score_api.in_process import CONTROLS, projection_into, upkeep_of
+from tests.integration.score_api.in_process import CONTROLS, Siem, projection_into, upkeep_of
 
 Seen = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -358,7 +358,7 @@ def _everything(_: str) -> bool:
     return True
 
 
-async def test_a_crash_before_any_step_is_made_good_by_reading_again(upkeep: Upkeep, database: Database) -> None:
+async def test_a_crash_before_any_step_is_made_good_by_reading_again(database: Database) -> None:
     """Kills before the 1st, 2nd, … write, then reads everything again and does what is left to do."""
     error = result("C-2", Outcome.UNKNOWN, reason=UnknownReason.COLLECTION_ERROR)
     run = [
@@ -372,18 +372,32 @@ async def test_a_crash_before_any_step_is_made_good_by_reading_again(upkeep: Upk
         await _take(upkeep.projection, *run)
         await upkeep.round(_everything, now)
 
+    siem = Siem()
+    upkeep = upkeep_of(database, siem=siem)
+    await upkeep.projection.take_definitions([definition(control) for control in CONTROLS])
     await work(upkeep)
-    expected = await _all_of(database)
+    expected, told = await _all_of(database), _told(siem)
+    assert len(told) == 6
     for writes in itertools.count():
         await _clear(database)
+        siem.got.clear()
         try:
-            await work(Life(writes).give(upkeep_of(database)))
+            await work(Life(writes).give(upkeep_of(database, siem=siem)))
         except KilledError:
-            await work(upkeep_of(database))
+            await work(upkeep_of(database, siem=siem))
             assert await _all_of(database) == expected, f"killed before write {writes}"
+            assert _told(siem) == told, f"killed before write {writes}"
         else:
             break
     assert writes > 40
+
+
+def _told(siem: Siem) -> dict[str, bytes]:
+    """What SIEMs were told, in order, by event; what they were told twice is the same."""
+    found: dict[str, bytes] = {}
+    for made in siem.got:
+        assert found.setdefault(made.telling.event_uid, made.record) == made.record
+    return found
 
 
 async def _clear(database: Database, *keep: str) -> None:

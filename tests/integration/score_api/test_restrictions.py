@@ -25,6 +25,7 @@ CLOSED = {
     "listAudit", "listKeys", "createKey", "getKey", "revokeKey",
     "listStatusTemplates", "getStatusTemplate", "setStatusTemplate", "clearStatusTemplate",
     "getZones", "setZones", "clearZones", "listControls", "getControl", "streamEvents",
+    "listFindingEvents",
     "listWebhooks", "createWebhook", "getWebhook", "updateWebhook", "deleteWebhook", "rotateWebhookSecret",
     "testWebhook", "listWebhookDeliveries", "getWebhookDelivery", "redeliverWebhook",
     "listGraphSecureScores", "countGraphSecureScores", "getGraphSecureScore",

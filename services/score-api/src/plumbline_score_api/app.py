@@ -7,7 +7,8 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from datetime import datetime, timedelta
-from typing import Any, TypeAlias
+from importlib.metadata import version
+from typing import Any, NamedTuple, TypeAlias
 
 import pymongo
 import structlog
@@ -42,7 +43,7 @@ from plumbline_score_api import guard, json_bodies, problems
 from plumbline_score_api.audit import routes as audit_routes
 from plumbline_score_api.audit.repository import AuditRepository
 from plumbline_score_api.audit.service import AuditService
-from plumbline_score_api.broker import Requester, Sender, SilentBrokerError
+from plumbline_score_api.broker import FINDINGS, FindingSender, Requester, Sender, SilentBrokerError
 from plumbline_score_api.changes.repository import ChangeLogRepository
 from plumbline_score_api.comparisons import routes as comparison_routes
 from plumbline_score_api.comparisons.service import ComparisonService
@@ -58,6 +59,11 @@ from plumbline_score_api.exports import routes as export_routes
 from plumbline_score_api.exports.repository import ExportRepository
 from plumbline_score_api.exports.service import ExportService
 from plumbline_score_api.exports.slots import Slots
+from plumbline_score_api.findings import routes as finding_routes
+from plumbline_score_api.findings.feed import FeedSettings, FindingFeed, Refuse, Send
+from plumbline_score_api.findings.lifecycle import Options
+from plumbline_score_api.findings.repository import FindingRepository
+from plumbline_score_api.findings.service import FindingService
 from plumbline_score_api.graph import errors as graph_errors
 from plumbline_score_api.graph import routes as graph_routes
 from plumbline_score_api.graph.days import DayService
@@ -133,6 +139,8 @@ COLLECT_EVERY = (20_000, 20, 100)
 tenths of a second in which nobody is answered, so it is done rarely."""
 SEND_BUFFER_BYTES = 256 * 1024
 """Of a connection, in the kernel: what a client has not taken waits here, and who reads is seen to do so."""
+SIEM_COMPRESSION = "lz4"
+"""Every receiver reads it; of zstd some SIEMs' clients know nothing."""
 LARGEST_RECORD_BYTES = 2 * 1024 * 1024
 TRANSIENT = (AutoReconnect, NetworkTimeout, ServerSelectionTimeoutError, WriteConcernError)
 WRONG_PASSWORD = frozenset({18, 8000})
@@ -146,6 +154,14 @@ DATABASE_SECONDS = Histogram(
 )
 DATABASE_ERRORS = Counter("plumbline_score_api_database_errors_total", "Database commands that failed", ["command"])
 Database: TypeAlias = "AsyncIOMotorDatabase[dict[str, Any]]"
+
+
+class Receivers(NamedTuple):
+    """Who is told of findings, and what."""
+
+    send: Send
+    refuse: Refuse
+    settings: FeedSettings
 
 
 class DatabaseSettingsError(ValueError):
@@ -339,12 +355,12 @@ def listen(settings: Settings) -> socket.socket:
     return listening
 
 
-def _producer(kafka: KafkaSettings) -> AIOKafkaProducer:
+def _producer(kafka: KafkaSettings, compression: str = "zstd") -> AIOKafkaProducer:
     return AIOKafkaProducer(
         **lifecycle.client_options(kafka),
         enable_idempotence=True,
         acks="all",
-        compression_type="zstd",
+        compression_type=compression,
         linger_ms=0,
         max_request_size=LARGEST_RECORD_BYTES,
         request_timeout_ms=30_000,
@@ -383,10 +399,18 @@ def _member(settings: Settings, kafka: KafkaSettings) -> AIOKafkaConsumer:
 async def _project(settings: Settings, kafka: KafkaSettings) -> None:
     stopping = lifecycle.on_signal()
     producer, consumer, reader = _producer(kafka), _member(settings, kafka), _consumer(kafka)
+    teller = _producer(kafka, SIEM_COMPRESSION)
     async with open_database(settings) as database:
         shards = Shards(consumer, kafka.topic("control-results"))
         stale_after = timedelta(hours=settings.stale_after_hours)
-        upkeep = build_upkeep(database, shards.partition_of, _retention(settings), stale_after=stale_after)
+        findings = FindingSender(teller, kafka, settings.findings_tenant_topics)
+        upkeep = build_upkeep(
+            database,
+            shards.partition_of,
+            _retention(settings),
+            stale_after=stale_after,
+            receivers=Receivers(findings.send, findings.refuse, _feed_settings(settings)),
+        )
         service, patience = upkeep.projection, Patience(TRANSIENT)
         notifier = build_notifier(
             database, Ownership(shards.mine, shards.owns), timedelta(days=settings.webhook_log_days)
@@ -405,8 +429,9 @@ async def _project(settings: Settings, kafka: KafkaSettings) -> None:
         async def start() -> None:
             await _prepare(database, settings)
             of_tenants = [topic.name for topic in tenant_topics(settings.findings_tenant_topics)]
-            topics = [*TOPICS, *map(dead_letter_name, TOPICS), *of_tenants]
-            await lifecycle.start_clients([producer, reader, consumer], kafka, topics, settings.startup_timeout_seconds)
+            topics = [*TOPICS, FINDINGS, *map(dead_letter_name, (*TOPICS, FINDINGS)), *of_tenants]
+            clients = [producer, teller, reader, consumer]
+            await lifecycle.start_clients(clients, kafka, topics, settings.startup_timeout_seconds)
             partitions = await _catalogue_partitions(producer, kafka)
             await read_catalogue(reader, partitions, service, patience)
 
@@ -415,7 +440,7 @@ async def _project(settings: Settings, kafka: KafkaSettings) -> None:
                 if await lifecycle.before(stopping, start()):
                     await _until(stopping, projector, notifier, courier, patience.do)
             finally:
-                await lifecycle.stop_clients([consumer, reader, producer])
+                await lifecycle.stop_clients([consumer, reader, producer, teller])
 
 
 def build_upkeep(
@@ -425,14 +450,17 @@ def build_upkeep(
     projection: ProjectionRepository | None = None,
     *,
     stale_after: timedelta = STALE_AFTER,
+    receivers: Receivers | None = None,
 ) -> Upkeep:
-    """Everything that the projector works with."""
+    """Everything that the projector works with. Without `receivers` no SIEM is told anything."""
     audit, choices, store = AuditRepository(database), InsightsRepository(database), DecisionRepository(database)
     insights = InsightsService(choices, audit)
     pictures = PictureService(PictureRepository(database), store, most_instances=PROJECTED_INSTANCES)
     decisions = DecisionService(store, pictures, audit)
     history, changes = HistoryRepository(database), ChangeLogRepository(database)
-    recorder, zones = Recorder(history, pictures, insights, changes, partition_of), ZoneRepository(database)
+    findings = FindingRepository(database) if receivers is not None else None
+    feed = FindingFeed(findings, pictures, *receivers) if findings is not None and receivers is not None else None
+    recorder, zones = Recorder(history, pictures, insights, changes, partition_of, feed), ZoneRepository(database)
     written = projection or ProjectionRepository(database)
     leaving = DisconnectionRepository(database)
     closing = ClosingService(leaving, insights, audit, recorder, decisions, written.erase)
@@ -449,6 +477,16 @@ def build_upkeep(
         history=history,
         changes=changes,
         retention=retention,
+        findings=findings,
+    )
+
+
+def _feed_settings(settings: Settings) -> FeedSettings:
+    return FeedSettings(
+        product_version=version("plumbline-score-api"),
+        options=Options(baseline_pass=settings.findings_baseline_pass),
+        names_are_allowed=settings.findings_names,
+        api_url=settings.public_url,
     )
 
 
@@ -699,6 +737,7 @@ def create_app(
         key_routes,
         webhook_routes,
         event_routes,
+        finding_routes,
         graph_routes,
         export_routes,
         control_routes,
@@ -744,6 +783,8 @@ def build_services(
     scores = ScoreService(pictures, insights, zones, catalogue)
     decisions, past = DecisionService(store, pictures, audit), HistoryService(history, instances, scores, zones)
     findings, trail = RecommendationRepository(database), AuditService(audit)
+    changes = ChangeLogRepository(database)
+    events = EventService(changes, (PyMongoError,), streams)
     return Services(
         keys=KeyService(KeyRepository(database), audit, uses),
         pictures=pictures,
@@ -760,12 +801,13 @@ def build_services(
         webhooks=WebhookService(
             WebhookRepository(database),
             DeliveryRepository(database),
-            ChangeLogRepository(database),
+            changes,
             audit,
             rules,
             keep_deliveries,
         ),
-        events=EventService(ChangeLogRepository(database), (PyMongoError,), streams),
+        events=events,
+        findings=FindingService(changes, events.feed),
         graph=GraphService(
             scores, decisions, DayService(past, history, PastRepository(database)), names or GraphNames()
         ),

@@ -1,17 +1,21 @@
-"""Sends records with a deadline: dead letters and collection requests."""
+"""Sends records with a deadline: dead letters, collection requests, events of findings."""
 
 import asyncio
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
-from plumbline_contracts import envelope, lifecycle
+from plumbline_contracts import envelope, lifecycle, tracing
 from plumbline_contracts.events import CollectionRequest
 from plumbline_contracts.kafka import KafkaSettings
 from plumbline_contracts.lifecycle import StartError
 from plumbline_contracts.topics import dead_letter_name
 
+from plumbline_score_api.findings.feed import FindingEvent
+from plumbline_score_api.findings.state import milliseconds, rfc3339
 from plumbline_score_api.problems import UnavailableError
 
 log = structlog.get_logger(__name__)
@@ -19,6 +23,8 @@ log = structlog.get_logger(__name__)
 SEND_SECONDS = 60.0
 ASK_SECONDS = 5.0
 AGAIN_SECONDS = 5.0
+FINDINGS = "compliance-findings"
+FINDING_TYPE = "plumbline.finding.v1"
 
 
 class SilentBrokerError(RuntimeError):
@@ -44,6 +50,63 @@ class Sender:
                 await self._producer.send_and_wait(topic, record.value or b"", key=record.key, headers=headers)
         except TimeoutError as late:
             raise SilentBrokerError(f"the broker took no record of {topic} within {SEND_SECONDS:.0f} s") from late
+
+
+class FindingSender:
+    """Sends events of findings for SIEMs: to the topic of all, and to a tenant's own if it has one."""
+
+    def __init__(self, producer: AIOKafkaProducer, kafka: KafkaSettings, tenants: Collection[str] = ()) -> None:
+        self._producer, self._kafka, self._tenants = producer, kafka, frozenset(tenants)
+
+    async def send(self, tenant: str, instance: str, events: Sequence[FindingEvent]) -> None:
+        """Send events in order; returns when the broker has them all.
+
+        Raises SilentBrokerError after a minute without an answer.
+        """
+        topics = [self._kafka.topic(FINDINGS)]
+        if tenant in self._tenants:
+            topics.append(self._kafka.topic(f"{FINDINGS}.{tenant}"))
+        try:
+            async with asyncio.timeout(SEND_SECONDS):
+                sent = [await self._start(topic, instance, each) for each in events for topic in topics]
+                await asyncio.gather(*sent)
+        except TimeoutError as late:
+            raise SilentBrokerError(f"the broker took no event of {topics[0]} within {SEND_SECONDS:.0f} s") from late
+
+    async def _start(self, topic: str, instance: str, event: FindingEvent) -> "asyncio.Future[Any]":
+        at = milliseconds(event.telling.at)
+        headers = _attributes(instance, event)
+        sending: asyncio.Future[Any] = await self._producer.send(
+            topic, event.record, key=event.telling.finding.encode(), headers=headers, timestamp_ms=at
+        )
+        return sending
+
+    async def refuse(self, event: FindingEvent, wrong: list[str]) -> None:
+        """Bring an event that breaks the contract to the dead letters. Raises SilentBrokerError as `send` does."""
+        topic = self._kafka.topic(dead_letter_name(FINDINGS))
+        said = ("plumbline_message", "; ".join(wrong)[:2000].encode())
+        headers = [*_attributes(event.event["unmapped"]["instance"]["id"], event), said]
+        key = event.telling.finding.encode()
+        try:
+            async with asyncio.timeout(SEND_SECONDS):
+                await self._producer.send_and_wait(topic, event.record, key=key, headers=headers)
+        except TimeoutError as late:
+            raise SilentBrokerError(f"the broker took no record of {topic} within {SEND_SECONDS:.0f} s") from late
+
+
+def _attributes(instance: str, event: FindingEvent) -> envelope.Headers:
+    attributes = {
+        "ce_specversion": "1.0",
+        "ce_id": event.telling.event_uid,
+        "ce_source": f"/tenants/{event.tenant}/instances/{instance}",
+        "ce_type": FINDING_TYPE,
+        "ce_subject": event.control_id,
+        "ce_time": rfc3339(event.telling.at),
+        "content-type": "application/json",
+    }
+    if (trace := tracing.traceparent()) is not None:
+        attributes["traceparent"] = trace
+    return [(name, value.encode()) for name, value in attributes.items()]
 
 
 class Requester:

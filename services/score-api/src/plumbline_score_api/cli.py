@@ -5,10 +5,12 @@ import os
 import re
 import sys
 from collections.abc import Coroutine
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
+from plumbline_contracts import ids
 from plumbline_contracts.events import ID_PATTERN
 from plumbline_contracts.kafka import KafkaSettings
 from pydantic import ValidationError
@@ -18,6 +20,7 @@ from rich.table import Column, Table
 
 from plumbline_score_api import app as composition
 from plumbline_score_api.audit.repository import AuditRepository
+from plumbline_score_api.findings.repository import FindingRepository, Replay
 from plumbline_score_api.instances.repository import InstanceRepository
 from plumbline_score_api.keys.repository import KeyRepository
 from plumbline_score_api.keys.schemas import ApiKey, Restriction, Role
@@ -36,10 +39,15 @@ app.add_typer(openapi_app, name="openapi")
 keys_app = typer.Typer(no_args_is_help=True, help="API keys.")
 app.add_typer(keys_app, name="keys")
 
+findings_app = typer.Typer(no_args_is_help=True, help="What SIEMs are told of findings.")
+app.add_typer(findings_app, name="findings")
+
 IssuersFile = Annotated[Path, typer.Argument(help="The file that PLUMBLINE_SCORE_API_ISSUERS names")]
 Tenant = Annotated[str, typer.Option(help="The tenant that the key opens")]
 T = TypeVar("T")
 SHORTEST_START = 8
+REPLAY_POLL_SECONDS = 0.5
+REPLAY_PATIENCE_SECONDS = 30.0
 
 
 def _fail(message: str, code: int = 1) -> typer.Exit:
@@ -232,6 +240,55 @@ def revoke(
     if len(found) > 1:
         raise _fail(f"nothing is revoked: {key_id} begins the ids of {len(found)} keys: {', '.join(found)}")
     typer.echo(f"key {found[0]} is revoked")
+
+
+@findings_app.command()
+def replay(
+    tenant: Annotated[str, typer.Option(help="Whose findings")],
+    instance: Annotated[list[str] | None, typer.Option(help="Of this instance alone; may be given again")] = None,
+    since: Annotated[
+        datetime | None, typer.Option(help="Only findings that something was told of since then (UTC)")
+    ] = None,
+    wait: Annotated[bool, typer.Option(help="Wait until all is told")] = True,
+) -> None:
+    """Tell SIEMs all findings again as they stand, marked as `replayed`: for one that joins late or lost its data.
+
+    The projector does it, a few instances in a round. It may be interrupted, which withdraws what is not done, and
+    started again.
+    """
+    _do(_replay(tenant, instance or [], since.replace(tzinfo=UTC) if since is not None else None, wait=wait))
+
+
+async def _replay(tenant: str, instances: list[str], since: datetime | None, *, wait: bool) -> None:
+    async with composition.open_database(_settings()) as database:
+        known = sorted(await InstanceRepository(database).names(tenant))
+        if unknown := sorted(set(instances) - set(known)):
+            raise _fail(f"tenant {tenant} has no instance {unknown[0]}; it has {', '.join(known) or 'none'}")
+        if not known:
+            raise _fail(f"tenant {tenant} has no instance; is its name right?")
+        repository, request = FindingRepository(database), f"replay.{ids.random_id()}"
+        chosen = sorted(set(instances)) or known
+        await repository.request(Replay(tenant, name, request, since) for name in chosen)
+        typer.echo(f"the findings of {len(chosen)} instances are to be told again")
+        if wait:
+            await _until_replayed(repository, tenant, request, len(chosen))
+
+
+async def _until_replayed(repository: FindingRepository, tenant: str, request: str, count: int) -> None:
+    told, waited = count, 0.0
+    try:
+        while left := await repository.waiting(tenant, request):
+            if left != told or waited >= REPLAY_PATIENCE_SECONDS:
+                advice = "" if left != told else "; does a projector (`score-api project`) run?"
+                typer.echo(f"{count - left} of {count} instances are done{advice}")
+                told, waited = left, 0.0
+            await asyncio.sleep(REPLAY_POLL_SECONDS)
+            waited += REPLAY_POLL_SECONDS
+    except asyncio.CancelledError:
+        left = await repository.withdraw(tenant, request)
+        typer.echo(f"interrupted: {left} of {count} instances are withdrawn", err=True)
+        raise
+    typer.echo(f"{count} of {count} instances are done")
 
 
 @issuers_app.command()

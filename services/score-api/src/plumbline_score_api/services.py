@@ -8,6 +8,7 @@ from plumbline_score_api.controls.service import ControlService
 from plumbline_score_api.decisions.service import DecisionService
 from plumbline_score_api.events.service import EventService
 from plumbline_score_api.exports.service import ExportService
+from plumbline_score_api.findings.service import FindingService
 from plumbline_score_api.graph.service import GraphService
 from plumbline_score_api.history.service import HistoryService
 from plumbline_score_api.instances.disconnecting import DisconnectingService
@@ -38,5 +39,6 @@ class Services:
     audit: AuditService
     webhooks: WebhookService
     events: EventService
+    findings: FindingService
     graph: GraphService
     exports: ExportService

@@ -23,8 +23,10 @@ class Settings(BaseSettings):
     to webhooks at once and for how long an answer is waited for; `webhooks_allow_…` is for receivers in the own
     network, and for tests. Streams of events do not count as `requests_at_once`; of `exports_at_once` one tenant has at
     most a half. `public_url` is where callers reach the API, without a path of ours; `azure_tenants` is tenant to the
-    GUID that Graph clients know it by, as JSON. `findings_tenant_topics` are the tenants with a topic of findings of
-    their own, separated by commas or as a JSON list; `contracts topics create` makes the topics.
+    GUID that Graph clients know it by, as JSON. SIEMs are told of findings that passed from the beginning only with
+    `findings_baseline_pass`, and get names of people only with `findings_names`; `findings_tenant_topics` are the
+    tenants with a topic of findings of their own, separated by commas or as a JSON list; `contracts topics create`
+    makes the topics.
     """
 
     model_config = SettingsConfigDict(env_prefix="PLUMBLINE_SCORE_API_", frozen=True, extra="ignore")
@@ -52,6 +54,8 @@ class Settings(BaseSettings):
     webhook_timeout_seconds: float = Field(default=15, gt=0, le=60)
     webhooks_allow_http: bool = False
     webhooks_allow_private_network: bool = False
+    findings_baseline_pass: bool = False
+    findings_names: bool = False
     issuers: Path | None = None
     requests_per_minute: int = Field(default=6000, ge=0)
     failed_logins_per_minute: int = Field(default=30, ge=0)

@@ -21,6 +21,7 @@ class ChangeKind(StrEnum):
     COLLECTION_STARTED = "collection_started"
     COLLECTION_FINISHED = "collection_finished"
     COLLECTION_FAILED = "collection_failed"
+    COMPLIANCE_FINDING = "compliance_finding"
 
 
 class Change(BaseModel):
@@ -58,6 +59,19 @@ def changes_of(point: Point, instance: str | None) -> list[Change]:
         stale = {"is_stale": point.stale_instances > 0, "stale": point.totals.stale}
         found.append(_change(point, "staleness", ChangeKind.STALENESS_CHANGED, instance, None, stale))
     return found
+
+
+def change_of_finding(instance: str, control_id: str, uid: str, at: datetime, event: dict[str, Any]) -> Change:
+    """An event of a finding, as SIEMs read it."""
+    return Change(
+        event_id=f"finding/{uid}",
+        kind=ChangeKind.COMPLIANCE_FINDING,
+        at=at,
+        scope=instance_scope(instance),
+        instance=instance,
+        control_id=control_id,
+        data=event,
+    )
 
 
 def _of_control(point: Point, change: ControlChange) -> list[Change]:

@@ -20,7 +20,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
 from plumbline_score_api.bulk.repository import DUPLICATE_KEY
-from plumbline_score_api.changes.changes import Change
+from plumbline_score_api.changes.changes import Change, ChangeKind
 
 Document = dict[str, Any]
 Collection: TypeAlias = "AsyncIOMotorCollection[Document]"
@@ -141,6 +141,14 @@ class ChangeLogRepository:
         query = {"tenant": tenant, "partition": partition, "number": {"$gt": after, "$lte": last}}
         found = self._lasting().find(query).sort("number", 1).limit(limit)
         return [_entry(document) async for document in found]
+
+    async def of_kind(
+        self, tenant: str, partition: int, kind: ChangeKind, after: int, last: int, limit: int
+    ) -> list[tuple[int, Change]]:
+        """The tenant's entries of a kind in a partition behind the number `after` up to `last`, in order."""
+        query = {"tenant": tenant, "partition": partition, "number": {"$gt": after, "$lte": last}, "kind": kind.value}
+        found = self._lasting().find(query).sort("number", 1).limit(limit)
+        return [(document["number"], Change.model_validate_json(document["body"])) async for document in found]
 
     async def after(self, position: Position, limit: int) -> list[Entry]:
         """The entries of all tenants behind a position, those of a partition in order: for one reader per replica."""

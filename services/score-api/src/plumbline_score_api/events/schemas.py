@@ -11,8 +11,12 @@ from plumbline_score_api.moments import Moment
 ScopeName = Annotated[str, StringConstraints(pattern=r"^(tenant|product:[a-z]{1,32}|instance:[A-Za-z0-9._-]{1,64})$")]
 
 
+_ASKED_FOR = frozenset({ChangeKind.COMPLIANCE_FINDING})
+"""Large, and told beside a smaller event of the same: nobody gets them who does not name them."""
+
+
 class EventFilters(BaseModel):
-    """Filters; several values of one filter are alternatives."""
+    """Filters; several values of one filter are alternatives. `compliance_finding` is sent only if it is named."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -28,7 +32,7 @@ class EventFilters(BaseModel):
     def match(self, change: Change) -> bool:
         """Whether all filters let a change pass."""
         return (
-            (not self.kind or change.kind in self.kind)
+            (change.kind in self.kind if self.kind else change.kind not in _ASKED_FOR)
             and (not self.instance or change.instance in self.instance)
             and (not self.control or change.control_id in self.control)
             and (not self.scope or change.scope in self.scope)

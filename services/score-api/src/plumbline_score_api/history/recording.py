@@ -10,13 +10,17 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from weakref import WeakValueDictionary
 
 from plumbline_contracts.events import Insights, Product
 
-from plumbline_score_api.changes.changes import Change, changes_of
+from plumbline_score_api.changes.changes import Change, change_of_finding, changes_of
 from plumbline_score_api.changes.repository import ChangeLogRepository
 from plumbline_score_api.decisions.decision import Ended
+from plumbline_score_api.findings.feed import FindingFeed
+from plumbline_score_api.findings.repository import Replay
+from plumbline_score_api.findings.told import Cause, Look, Told, again, left, looked, reminded
 from plumbline_score_api.history.changing import (
     SYSTEM,
     TENANT,
@@ -47,6 +51,8 @@ ATTEMPTS = 20
 MOST_KNOWN = 100
 Choices = tuple[dict[str, Insights], dict[str, tuple[str | None, str | None]]]
 """Instance to insights, and instance to who chose and why."""
+Turn = Callable[[Told, Look], Told]
+"""What is told of an instance after a look at it."""
 PartitionOf = Callable[[str], int]
 """The partition of `control-results` that a key belongs to."""
 
@@ -61,15 +67,20 @@ class Recorder:
         insights: InsightsService,
         log: ChangeLogRepository,
         partition_of: PartitionOf,
+        feed: FindingFeed | None = None,
     ) -> None:
+        """Without a `feed` nothing is told to SIEMs."""
         self._repository, self._pictures, self._insights = repository, pictures, insights
-        self._log, self._partition_of = log, partition_of
+        self._log, self._partition_of, self._feed = log, partition_of, feed
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._known: OrderedDict[tuple[str, str], Record] = OrderedDict()
         """What this process wrote last, by tenant and scope."""
 
-    async def record(self, tenant: str, instance: str) -> None:
-        """Record an instance as it stands. Doing it again changes nothing. Raises ConflictError."""
+    async def record(self, tenant: str, instance: str, change: Turn = looked) -> None:
+        """Record an instance as it stands. Doing it again changes nothing. Raises ConflictError.
+
+        `change` makes what is told to SIEMs of it.
+        """
         for _ in range(ATTEMPTS):
             known, is_read = await self._settled(tenant, instance_scope(instance))
             if known is None:
@@ -77,7 +88,7 @@ class Recorder:
             picture = await self._pictures.instance(tenant, instance)
             if picture is None or picture.version.evaluation is None:
                 return
-            new = _next(known, picture)
+            new = await self._with_told(tenant, known, _next(known, picture), picture, change)
             if new is None and is_read:
                 return
             if new is not None and (written := await self._repository.replace(tenant, known, new)) is not None:
@@ -85,20 +96,61 @@ class Recorder:
                 return
         raise ConflictError(f"The history of {instance} is being written by others.")
 
+    async def remind(self, tenant: str, instance: str) -> None:
+        """Record an instance, and tell what time alone has to tell of its findings. Raises ConflictError."""
+        await self.record(tenant, instance, reminded)
+
+    async def replay(self, replay: Replay) -> None:
+        """Tell all findings of an instance again. Doing it again changes nothing. Raises ConflictError."""
+
+        def change(told: Told, look: Look) -> Told:
+            return told if told.replay == replay.request else again(told, look, replay.request, replay.since)
+
+        await self.record(replay.tenant, replay.instance, change)
+
+    async def _with_told(
+        self, tenant: str, known: Record, new: Record | None, picture: InstancePicture, change: "Turn"
+    ) -> Record | None:
+        """The next record with what SIEMs are told; None when there is nothing new at all."""
+        if self._feed is None:
+            return new
+        insights = await self._choice(tenant, known, picture)
+        now, revision = datetime.now(UTC), known.revision + 1
+        look = Look(tenant, picture, insights, revision, now, self._feed.settings.options)
+        told = change(known.told, look)
+        if told is known.told:
+            return new
+        return replace(new or replace(known, product=picture.product), told=told)
+
+    async def _choice(self, tenant: str, known: Record, picture: InstancePicture) -> Insights:
+        """Whether the instance counts. Asked for where it is not known: a change of it is recorded by itself."""
+        if known.told.insights is not None:
+            return known.told.insights
+        choices = await self._insights.read(tenant, picture.product)
+        return choices.get(picture.instance, Insights.OFF)
+
     async def record_gone(self, tenant: str, instance: str) -> None:
         """Record that an instance has no controls any more. Doing it again changes nothing. Raises ConflictError."""
         for _ in range(ATTEMPTS):
             known, is_read = await self._settled(tenant, instance_scope(instance))
             if known is None:
                 continue
-            if not known.states and is_read:
+            told = self._left(known.told)
+            has_left = not known.states and told is known.told
+            if has_left and is_read:
                 return
-            if known.states:
-                new = _gone(known, instance)
+            if not has_left:
+                new = replace(_gone(known, instance) if known.states else known, told=told)
                 if (written := await self._repository.replace(tenant, known, new)) is not None:
                     await self._tell(tenant, written)
                     return
         raise ConflictError(f"The history of {instance} is being written by others.")
+
+    def _left(self, told: Told) -> Told:
+        if self._feed is None or not told.states:
+            return told
+        now = datetime.now(UTC)
+        return left(told, Cause(f"disconnected.{now.isoformat()}", now))
 
     async def record_all(self, tenant: str) -> None:
         """Record every instance of a tenant. Raises ConflictError."""
@@ -109,6 +161,9 @@ class Recorder:
         """Record which instances of a product count now. Raises ConflictError."""
         async with self._turn(tenant):
             await self._publish(tenant, await self._aggregate(tenant, product, None))
+        if self._feed is not None:
+            for instance, insights in (await self._insights.read(tenant, product)).items():
+                await self.record(tenant, instance, partial(_counting, insights))
 
     async def resume(self, tenant: str, scope: str) -> None:
         """Tell the point that waits in a scope's record."""
@@ -133,9 +188,10 @@ class Recorder:
         if known is not None:
             return known, False
         record = await self._repository.record(tenant, scope)
-        if record.outbox is None:
+        if not record.is_pending:
             return record, True
-        if scope_instance(scope) is not None:  # somebody was killed: what it tells comes before what it adds up to
+        if record.outbox is not None and scope_instance(scope) is not None:
+            # somebody was killed: what it tells comes before what it adds up to
             await self._bring(tenant, [(record, record.outbox)])
         await self._tell(tenant, record)
         return None, True
@@ -146,16 +202,33 @@ class Recorder:
             await self._publish(tenant, [record])
             return
         async with self._turn(tenant):
-            aggregated = await self._aggregate(tenant, Product(str(record.product)), record.outbox)
+            product = Product(str(record.product))
+            aggregated = await self._aggregate(tenant, product, record.outbox) if record.outbox is not None else []
             await self._publish(tenant, [record, *aggregated])
 
+    async def _tell_findings(self, tenant: str, record: Record) -> None:
+        """Bring what waits of an instance's findings to the change log and to SIEMs."""
+        instance = scope_instance(record.scope)
+        if self._feed is None or instance is None or not record.told.waiting:
+            return
+        events = await self._feed.written(tenant, instance, Product(str(record.product)), record.told)
+        changes = [
+            change_of_finding(instance, each.control_id, each.telling.event_uid, each.telling.at, each.event)
+            for each in events
+        ]
+        await self.tell(tenant, instance, changes)
+        await self._feed.send(tenant, instance, events)
+
     async def _publish(self, tenant: str, records: list[Record]) -> None:
-        """Bring the points in the outboxes of records to history and change log, and empty the outboxes."""
+        """Bring what waits in records to history, change log and SIEMs, and empty the outboxes."""
         waiting = [(record, record.outbox) for record in records if record.outbox is not None]
         if waiting:
             await self._bring(tenant, waiting)
-            await self._repository.told(tenant, [record for record, _ in waiting])
-        self._known |= {(tenant, record.scope): replace(record, outbox=None) for record in records}
+        for record in records:
+            await self._tell_findings(tenant, record)
+        if pending := [record for record in records if record.is_pending]:
+            await self._repository.told(tenant, pending)
+        self._known |= {(tenant, record.scope): record.settled for record in records}
         while len(self._known) > MOST_KNOWN:
             self._known.popitem(last=False)
 
@@ -207,6 +280,11 @@ class Recorder:
             if is_last:
                 return None
         raise ConflictError(f"The history of {scope} is being written by others.")
+
+
+def _counting(insights: Insights, told: Told, look: Look) -> Told:
+    """With what the choice that the instance counts, or does not, tells."""
+    return looked(told, replace(look, insights=insights))
 
 
 def scope_instance(scope: str) -> str | None:

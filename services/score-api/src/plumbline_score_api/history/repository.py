@@ -12,6 +12,7 @@ from pymongo import ReplaceOne, UpdateOne
 from pymongo.errors import DuplicateKeyError
 
 from plumbline_score_api.bulk.repository import unless_newer
+from plumbline_score_api.findings.told import TELLINGS, Told, read
 from plumbline_score_api.history.changing import (
     CHOICES,
     STATES,
@@ -29,7 +30,10 @@ AT_ONCE = 200
 
 @dataclass(frozen=True)
 class Record:
-    """What was recorded last of a scope; `outbox` is a point that is not told everywhere yet."""
+    """What was recorded last of a scope; `outbox` is a point that is not told everywhere yet.
+
+    `told` is what SIEMs were told of the findings of an instance, and what waits to be told.
+    """
 
     scope: str
     revision: int = 0
@@ -44,6 +48,17 @@ class Record:
     parts: dict[str, Part] = field(default_factory=dict)
     insights: dict[str, Insights] = field(default_factory=dict)
     outbox: Point | None = None
+    told: Told = field(default_factory=Told)
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether something waits to be told."""
+        return self.outbox is not None or bool(self.told.waiting)
+
+    @property
+    def settled(self) -> "Record":
+        """The same when all is told."""
+        return replace(self, outbox=None, told=replace(self.told, waiting=()))
 
 
 @dataclass(frozen=True)
@@ -70,6 +85,7 @@ class HistoryRepository:
         await self._days.create_index([("tenant", 1), ("scope", 1), ("day", 1)])
         await self._days.create_index([("day", 1)])
         await self._records.create_index([("is_pending", 1)])
+        await self._records.create_index([("findings_due", 1)])
 
     async def record(self, tenant: str, scope: str) -> Record:
         """What was recorded last of a scope."""
@@ -91,10 +107,11 @@ class HistoryRepository:
         return written if done.matched_count or done.upserted_id else None
 
     async def told(self, tenant: str, records: Iterable[Record]) -> None:
-        """The points of their outboxes are told everywhere."""
-        emptied = {"$set": {"outbox": None, "is_pending": False}}
+        """What waited in them is told everywhere."""
+        emptied = {"$set": {"outbox": None, "tellings": None, "is_pending": False}}
         changes = [
-            UpdateOne({"_id": f"{tenant}/{each.scope}", "tenant": tenant, "seq": each.seq}, emptied) for each in records
+            UpdateOne({"_id": f"{tenant}/{each.scope}", "tenant": tenant, "revision": each.revision}, emptied)
+            for each in records
         ]
         await self._records.bulk_write(changes, ordered=False)
 
@@ -102,6 +119,11 @@ class HistoryRepository:
         """Tenant and scope of outboxes that are not empty: all tenants', for the projector alone."""
         found = self._records.find({"is_pending": True}, {"tenant": 1, "scope": 1})
         return [(document["tenant"], document["scope"]) async for document in found]
+
+    async def findings_due(self, now: datetime) -> list[tuple[str, str]]:
+        """Tenant and instance of findings that time has something to tell of: all tenants', for the projector alone."""
+        found = self._records.find({"findings_due": {"$lte": now}}, {"tenant": 1, "scope": 1})
+        return [(document["tenant"], document["scope"].removeprefix("instance:")) async for document in found]
 
     async def add(self, tenant: str, points: Iterable[Point]) -> None:
         """Keep points, and the days that they stand for so far; doing it again changes nothing."""
@@ -196,8 +218,17 @@ def _fields(record: Record) -> Document:
         "parts": [{"instance": name, "seq": part.seq, "body": part.body} for name, part in record.parts.items()],
         "insights": CHOICES.dump_json(record.insights).decode(),
         "outbox": record.outbox.model_dump_json(exclude_defaults=True) if record.outbox else None,
-        "is_pending": record.outbox is not None,
+        "is_pending": record.is_pending,
+        **_told_fields(record.told),
     }
+
+
+def _told_fields(told: Told) -> Document:
+    """Only instances have any."""
+    if not told.states:
+        return {}
+    waiting = TELLINGS.dump_json(told.waiting).decode() if told.waiting else None
+    return {"findings": told.dump(), "tellings": waiting, "findings_due": told.due()}
 
 
 def _record(document: Document) -> Record:
@@ -215,4 +246,12 @@ def _record(document: Document) -> Record:
         parts={part["instance"]: Part(part["seq"], part["body"]) for part in document["parts"]},
         insights=CHOICES.validate_json(document["insights"]),
         outbox=Point.model_validate_json(document["outbox"]) if document["outbox"] else None,
+        told=_told(document),
     )
+
+
+def _told(document: Document) -> Told:
+    if document.get("findings") is None:
+        return Told()
+    instance = document["scope"].removeprefix("instance:")
+    return read(document["tenant"], instance, document["findings"], document.get("tellings"))

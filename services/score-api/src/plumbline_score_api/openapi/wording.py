@@ -30,6 +30,7 @@ TAGS: Mapping[str, str] = {
     "zones": "Limits of the tenant's own between a bad, a fair and a good score.",
     "controls": "The catalogue of controls.",
     "events": "What happens, as it happens.",
+    "findings": "What SIEMs are told, for those who poll.",
     "webhooks": "Addresses that are told what happens.",
     "exports": "Whole lists as files.",
     "microsoft graph": "Secure Score in the shape of Microsoft Graph.",

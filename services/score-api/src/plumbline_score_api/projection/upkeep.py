@@ -15,6 +15,7 @@ from plumbline_contracts.events import Product
 from plumbline_score_api.changes.repository import BusyLogError, ChangeLogRepository
 from plumbline_score_api.decisions.repository import DecisionRepository
 from plumbline_score_api.decisions.service import DecisionService
+from plumbline_score_api.findings.repository import FindingRepository, Replay
 from plumbline_score_api.history.recording import Recorder
 from plumbline_score_api.history.repository import HistoryRepository
 from plumbline_score_api.instances.disconnecting import ClosingService
@@ -28,6 +29,8 @@ from plumbline_score_api.zones.service import ZoneService
 log = structlog.get_logger(__name__)
 
 PRUNE_SECONDS = 3600.0
+REPLAYS_AT_ONCE = 5
+"""Of instances, in one round: what is new does not wait behind everything that is told again."""
 LATER = (ConflictError, UnavailableError, BusyLogError)
 """Somebody else is at it, or it cannot be read at this moment: the next round tries again."""
 Owns = Callable[[str], bool]
@@ -59,6 +62,8 @@ class Upkeep:
     changes: ChangeLogRepository
     closing: ClosingService
     retention: Retention
+    findings: FindingRepository | None = None
+    """Where SIEMs are told of findings."""
 
     async def round(self, owns: Owns, now: datetime) -> None:
         """Do everything that is due now."""
@@ -92,6 +97,20 @@ class Upkeep:
             yield "audit", tenant, partial(self.zones.tell, tenant)
         for tenant, scope in await self.history.pending():
             yield "history", f"{tenant}/{scope.rpartition(':')[2]}", partial(self.recorder.resume, tenant, scope)
+        async for due in self._findings_due(now):
+            yield due
+
+    async def _findings_due(self, now: datetime) -> AsyncIterator[tuple[str, str, Work]]:
+        if self.findings is None:
+            return
+        for tenant, instance in await self.history.findings_due(now):
+            yield "findings", f"{tenant}/{instance}", partial(self.recorder.remind, tenant, instance)
+        for replay in (await self.findings.requested())[:REPLAYS_AT_ONCE]:
+            yield "replay", f"{replay.tenant}/{replay.instance}", partial(self._replay, self.findings, replay)
+
+    async def _replay(self, findings: FindingRepository, replay: Replay) -> None:
+        await self.recorder.replay(replay)
+        await findings.replayed(replay)
 
     async def _record_decisions(self, tenant: str, instance: str | None, revision: int) -> None:
         """Templates reach the instances, whose decisions are recorded then."""

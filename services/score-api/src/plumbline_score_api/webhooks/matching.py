@@ -18,6 +18,7 @@ from plumbline_score_api.webhooks.messages import (
     ExceptionData,
     FindingData,
     MessageType,
+    OcsfData,
     ScoreData,
 )
 from plumbline_score_api.webhooks.subscription import Events, Scope, Subscription
@@ -25,6 +26,7 @@ from plumbline_score_api.webhooks.subscription import Events, Scope, Subscriptio
 _FAILING = frozenset({Outcome.FAIL, Outcome.PARTIAL})
 _UNDECIDED = frozenset({Status.TO_ADDRESS, Status.PLANNED})
 _SEVERITIES = {severity: place for place, severity in enumerate(Severity)}
+_CAPTIONS = {severity.value.capitalize(): severity for severity in Severity}
 LEVELS = {Health.HEALTHY: 0, Health.DEGRADED: 1, Health.FAILED: 2}
 """How bad a connection is. What waits or pauses says nothing."""
 
@@ -74,6 +76,8 @@ def _kind(events: Events, data: Data) -> MessageType | None:
             return MessageType.EXCEPTION_EXPIRING if events.exception_expiring else None
         case ConnectionData():
             return _connection_kind(events, data)
+        case OcsfData():
+            return MessageType.COMPLIANCE_FINDING if _is_told(events, data) else None
     return None
 
 
@@ -92,6 +96,16 @@ def _finding_kind(events: Events, data: FindingData) -> MessageType | None:
     if opened and data.status in _UNDECIDED and is_at_least(data.severity, opened.severity):
         return MessageType.FINDING_OPENED
     return None
+
+
+def _is_told(events: Events, data: OcsfData) -> bool:
+    """By the severity that the control has whatever its outcome: the end of a finding is told as its beginning was."""
+    condition = events.compliance_finding
+    return condition is not None and is_at_least(_nominal(data), condition.severity)
+
+
+def _nominal(data: OcsfData) -> Severity:
+    return _CAPTIONS[data.root["compliance"]["checks"][0]["severity"]]
 
 
 def _connection_kind(events: Events, data: ConnectionData) -> MessageType | None:
@@ -136,6 +150,14 @@ def finding_news(change: Change, opened: ControlChange, title: Title, product: P
         path=f"/v1/recommendations/{opened.instance}/{opened.control_id}",
     )
     return News(change.event_id, change.at, data, opened.instance, product)
+
+
+def ocsf_news(change: Change) -> News | None:
+    """News of an event for SIEMs; None for any other entry."""
+    if change.kind is not ChangeKind.COMPLIANCE_FINDING:
+        return None
+    product = Product(change.data["unmapped"]["instance"]["product"])
+    return News(change.event_id, change.at, OcsfData(change.data), change.instance, product)
 
 
 def score_news(change: Change, products: Mapping[str, Product]) -> News | None:

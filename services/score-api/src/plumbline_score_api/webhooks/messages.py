@@ -3,11 +3,11 @@
 import uuid
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 from plumbline_contracts.events import Health, Outcome, Product, Severity, Timestamp
 from plumbline_contracts.ids import NAMESPACE
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from plumbline_score_api.decisions.decision import Status
 
@@ -23,6 +23,7 @@ class MessageType(StrEnum):
     EXCEPTION_EXPIRING = "exception.expiring"
     CONNECTION_UNHEALTHY = "connection.unhealthy"
     CONNECTION_RECOVERED = "connection.recovered"
+    COMPLIANCE_FINDING = "compliance.finding"
     TEST = "webhook.test"
 
 
@@ -83,6 +84,12 @@ class ConnectionData(_Part):
     consecutive_failures: int
 
 
+class OcsfData(RootModel[dict[str, Any]]):
+    """An OCSF 1.8.0 Compliance Finding, the same as on the topic `compliance-findings`."""
+
+    model_config = ConfigDict(frozen=True)
+
+
 class ProbeData(_Part):
     """A person wants to know whether messages arrive."""
 
@@ -91,7 +98,7 @@ class ProbeData(_Part):
     asked_by: str
 
 
-Data = ScoreData | FindingData | ExceptionData | ConnectionData | ProbeData
+Data = ScoreData | FindingData | ExceptionData | ConnectionData | OcsfData | ProbeData
 
 
 class _Message(_Part):
@@ -124,6 +131,13 @@ class ConnectionMessage(_Message):
 
     type: Literal["connection.unhealthy", "connection.recovered"]
     data: ConnectionData
+
+
+class OcsfMessage(_Message):
+    """A finding changed, as SIEMs are told of it."""
+
+    type: Literal["compliance.finding"]
+    data: OcsfData
 
 
 class ProbeMessage(_Message):

@@ -36,6 +36,7 @@ from plumbline_score_api.webhooks.matching import (
     connection_news,
     expiring,
     finding_news,
+    ocsf_news,
     opening,
     score_news,
     wanted,
@@ -162,8 +163,8 @@ class Notifier:
         for change in changes:
             if opened := opening(change):
                 openings.append((change, opened))
-            elif fell := score_news(change, products):
-                found.append(fell)
+            elif news := score_news(change, products) or ocsf_news(change):
+                found.append(news)
         titles = await self._titles(tenant, {opened.instance for _, opened in openings})
         for change, opened in openings:
             about = titles.get((opened.instance, opened.control_id))

@@ -10,6 +10,7 @@ from plumbline_score_api.webhooks.messages import (
     ConnectionMessage,
     ExceptionMessage,
     FindingMessage,
+    OcsfMessage,
     ProbeMessage,
     ScoreDroppedMessage,
 )
@@ -190,6 +191,11 @@ def on_exception_expiring(body: ExceptionMessage) -> None:
 @messages.post("connection", operation_id="onConnection", status_code=204, openapi_extra=_OUTSIDE)
 def on_connection(body: ConnectionMessage) -> None:
     """A connection became unhealthy (`connection.unhealthy`) or is well again (`connection.recovered`)."""
+
+
+@messages.post("compliance.finding", operation_id="onComplianceFinding", status_code=204, openapi_extra=_OUTSIDE)
+def on_compliance_finding(body: OcsfMessage) -> None:
+    """A finding changed: the event that SIEMs read on the topic `compliance-findings`."""
 
 
 @messages.post("webhook.test", operation_id="onWebhookTest", status_code=204, openapi_extra=_OUTSIDE)

@@ -76,6 +76,14 @@ class ConnectionUnhealthy(_Condition):
         return Health(self.health)
 
 
+class ComplianceFinding(_Condition):
+    """A finding changed in whatever way: the events of the topic `compliance-findings`, for SIEMs without Kafka."""
+
+    severity: Severity = Field(
+        default=Severity.INFORMATIONAL, description="Of controls at least so severe, whatever their outcome"
+    )
+
+
 class Events(_Condition):
     """What is told; at least one kind."""
 
@@ -84,6 +92,7 @@ class Events(_Condition):
     finding_regressed: FindingRegressed | None = None
     exception_expiring: ExceptionExpiring | None = None
     connection_unhealthy: ConnectionUnhealthy | None = None
+    compliance_finding: ComplianceFinding | None = None
 
     @model_validator(mode="after")
     def _has_one(self) -> Self:
