@@ -13,7 +13,7 @@ from plumbline_score_api.audit.schemas import Author
 from plumbline_score_api.decisions.decision import Status
 from plumbline_score_api.findings.feed import FeedSettings
 from plumbline_score_api.findings.lifecycle import HEARTBEAT_AFTER
-from plumbline_score_api.findings.repository import FindingRepository, Replay
+from plumbline_score_api.findings.repository import FindingRepository
 from plumbline_score_api.findings.schemas import FindingQuery
 from plumbline_score_api.findings.told import read
 from plumbline_score_api.projection.upkeep import Upkeep
@@ -207,14 +207,14 @@ async def test_everything_is_told_again_on_request(upkeep: Upkeep, siem: Siem, d
     await _judge(upkeep, 2, Outcome.FAIL, Outcome.PASS, Outcome.PASS)
     siem.told()
     repository = FindingRepository(database)
-    await repository.request([Replay("contoso", "sales-eu", "replay.1", None)])
+    await repository.request("contoso", ["sales-eu"], "replay.1", None)
     await _round(upkeep)
     await _round(upkeep)
     uids = {made.telling.event_uid for made in siem.got}
     assert siem.told() == [("C-1", "replayed", 1), ("C-3", "replayed", 4)]
     assert await repository.requested() == []
     since = datetime.now(UTC) + timedelta(minutes=1)
-    await repository.request([Replay("contoso", "sales-eu", "replay.2", since)])
+    await repository.request("contoso", ["sales-eu"], "replay.2", since)
     await _round(upkeep)
     assert siem.told() == []
     assert len(uids) == 2

@@ -3,8 +3,10 @@
 import json
 import signal
 import subprocess
+from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 from plumbline_contracts.events import Outcome
 from plumbline_contracts.kafka import KafkaSettings
 from plumbline_score_api.findings.validation import problems
@@ -16,6 +18,7 @@ from tests.integration.score_api.stage import Stage
 from tests.polling import until
 
 TOPIC = "compliance-findings"
+SCHEMA = Path(__file__).parents[3] / "contracts/generated/schemas/finding.v1.json"
 
 
 def _all(outcome: Outcome) -> list[Any]:
@@ -38,9 +41,11 @@ def test_every_record_is_what_the_contract_says(stage: Stage) -> None:
     stage.wait_committed("control-results")
     records = stage.on(TOPIC)
     assert len(records) == 6
+    documented = jsonschema_rs.validator_for(json.loads(SCHEMA.read_text()))
     for record in records:
         event = json.loads(record.value)
         assert problems(event) == []
+        assert [str(error) for error in documented.iter_errors(event)] == []
         assert b"\n" not in record.value
         assert len(record.value) <= 8000
         headers = dict(record.headers)

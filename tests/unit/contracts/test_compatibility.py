@@ -177,7 +177,10 @@ def test_what_is_released_is_what_later_changes_are_compared_with(contracts: Pat
     assert (found.breaks, found.additions) == ([], [])
     assert (contracts / "released" / "VERSION").read_text() == "0.9.0\n"
     _break(contracts)
-    assert [line.split(":")[0] for line in changes_since_release(contracts).breaks] == ["compliance-findings"]
+    assert [line.split(":")[0] for line in changes_since_release(contracts).breaks] == [
+        "compliance-findings",
+        "compliance-findings.dlq",
+    ]
 
 
 @pytest.mark.parametrize(("version", "is_breaking_allowed"), [("0.9.0", False), ("1.0.0", True), ("1.0.0", False)])

@@ -20,7 +20,7 @@ from rich.table import Column, Table
 
 from plumbline_score_api import app as composition
 from plumbline_score_api.audit.repository import AuditRepository
-from plumbline_score_api.findings.repository import FindingRepository, Replay
+from plumbline_score_api.findings.repository import FindingRepository
 from plumbline_score_api.instances.repository import InstanceRepository
 from plumbline_score_api.keys.repository import KeyRepository
 from plumbline_score_api.keys.schemas import ApiKey, Restriction, Role
@@ -268,7 +268,7 @@ async def _replay(tenant: str, instances: list[str], since: datetime | None, *, 
             raise _fail(f"tenant {tenant} has no instance; is its name right?")
         repository, request = FindingRepository(database), f"replay.{ids.random_id()}"
         chosen = sorted(set(instances)) or known
-        await repository.request(Replay(tenant, name, request, since) for name in chosen)
+        await repository.request(tenant, chosen, request, since)
         typer.echo(f"the findings of {len(chosen)} instances are to be told again")
         if wait:
             await _until_replayed(repository, tenant, request, len(chosen))

@@ -94,16 +94,11 @@ class FindingRepository:
 
     # --- requests to tell everything again
 
-    async def request(self, replays: Iterable[Replay]) -> None:
-        """Ask for replays; a later request for an instance takes the place of an earlier one."""
-        for each in replays:
-            fields = {
-                "tenant": each.tenant,
-                "instance": each.instance,
-                "request": each.request,
-                "since": each.since,
-            }
-            await self._replays.replace_one({"_id": f"{each.tenant}/{each.instance}"}, fields, upsert=True)
+    async def request(self, tenant: str, instances: Iterable[str], request: str, since: datetime | None) -> None:
+        """Ask for a replay; a later request for an instance takes the place of an earlier one."""
+        for name in instances:
+            fields = {"tenant": tenant, "instance": name, "request": request, "since": since}
+            await self._replays.replace_one({"_id": f"{tenant}/{name}"}, fields, upsert=True)
 
     async def requested(self) -> list[Replay]:
         """What is asked for and not done, in the order of the instances: all tenants', for the projector alone."""
@@ -119,7 +114,7 @@ class FindingRepository:
         done = await self._replays.delete_many({"tenant": tenant, "request": request})
         return int(done.deleted_count)
 
-    async def replayed(self, replay: Replay) -> None:
+    async def replayed(self, tenant: str, replay: Replay) -> None:
         """A replay is done."""
-        name = f"{replay.tenant}/{replay.instance}"
-        await self._replays.delete_one({"_id": name, "tenant": replay.tenant, "request": replay.request})
+        name = f"{tenant}/{replay.instance}"
+        await self._replays.delete_one({"_id": name, "tenant": tenant, "request": replay.request})

@@ -39,7 +39,8 @@ from plumbline_score_api.history.changing import (
     states_of,
     totals_of,
 )
-from plumbline_score_api.history.repository import HistoryRepository, Record
+from plumbline_score_api.history.record import Record
+from plumbline_score_api.history.repository import HistoryRepository
 from plumbline_score_api.history.tallies import day_tally
 from plumbline_score_api.instances.insights import InsightsService
 from plumbline_score_api.pictures.picture import InstancePicture, Recommendation

@@ -110,7 +110,7 @@ class Upkeep:
 
     async def _replay(self, findings: FindingRepository, replay: Replay) -> None:
         await self.recorder.replay(replay)
-        await findings.replayed(replay)
+        await findings.replayed(replay.tenant, replay)
 
     async def _record_decisions(self, tenant: str, instance: str | None, revision: int) -> None:
         """Templates reach the instances, whose decisions are recorded then."""
