@@ -5,10 +5,11 @@ values are left out, never null; a path has one JSON type for ever; numbers of p
 """
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import NamedTuple
 
 from plumbline_contracts import ids
-from plumbline_contracts.events import ControlResult
+from plumbline_contracts.events import ControlResult, Outcome
 from pydantic_core import to_json
 
 from plumbline_score_api.decisions.decision import Decision, Status
@@ -117,6 +118,7 @@ def encode(event: Json) -> bytes:
 def _event(telling: Telling, facts: Facts, text: ControlText, place: Place, clipper: Clipper) -> Json:
     result = facts.result
     explanation = result.explanation if result is not None else ""
+    evaluation = clipper.text(facts.evaluation_id, _ID) if facts.evaluation_id else None
     severity = _severity(telling, text)
     at, told_at = milliseconds(telling.at), rfc3339(telling.at)
     activity, subjects = ACTIVITIES[telling.activity], resources(facts, place, clipper)
@@ -138,11 +140,11 @@ def _event(telling: Telling, facts: Facts, text: ControlText, place: Place, clip
         "time_dt": told_at,
         "timezone_offset": 0,
         "message": clipper.text(_message(telling, facts, explanation), _LINE),
-        "metadata": _metadata(telling, facts, clipper),
+        "metadata": _metadata(telling, facts, evaluation),
         "finding_info": _finding_info(telling, facts, text, clipper, at, told_at),
         "compliance": compliance(telling, facts, text, explanation, clipper),
         "resources": subjects,
-        "unmapped": _unmapped(telling, facts, place, len(subjects) - 1, clipper),
+        "unmapped": _unmapped(telling, facts, place, evaluation, len(subjects) - 1, clipper),
     }
     if telling.standing in UNSETTLED or telling.verdict in UNDECIDED:
         event["remediation"] = text.remediation
@@ -176,7 +178,7 @@ def _message(telling: Telling, facts: Facts, explanation: str) -> str:
     return f"{telling.verdict} {facts.definition.control_id} on {facts.instance.id} ({product}): {what}"
 
 
-def _metadata(telling: Telling, facts: Facts, clipper: Clipper) -> Json:
+def _metadata(telling: Telling, facts: Facts, evaluation: str | None) -> Json:
     found: Json = {
         "version": VERSION,
         "profiles": ["datetime"],
@@ -187,8 +189,8 @@ def _metadata(telling: Telling, facts: Facts, clipper: Clipper) -> Json:
         "log_name": LOG_NAME,
         "product": {"name": "Plumbline", "vendor_name": "Plumbline", "version": facts.product_version},
     }
-    if facts.evaluation_id:
-        found["correlation_uid"] = clipper.text(facts.evaluation_id, _ID)
+    if evaluation is not None:
+        found["correlation_uid"] = evaluation
     return found
 
 
@@ -218,7 +220,9 @@ def _finding_info(telling: Telling, facts: Facts, text: ControlText, clipper: Cl
     return found
 
 
-def _unmapped(telling: Telling, facts: Facts, place: Place, listed: int, clipper: Clipper) -> Json:
+def _unmapped(
+    telling: Telling, facts: Facts, place: Place, evaluation: str | None, listed: int, clipper: Clipper
+) -> Json:
     """What OCSF has no place for, flat enough to be searched."""
     result = facts.result
     found: Json = {
@@ -234,8 +238,8 @@ def _unmapped(telling: Telling, facts: Facts, place: Place, listed: int, clipper
         found["previous"] = {"status_id": int(telling.status_before), "outcome": telling.verdict_before.value}
     if facts.snapshot_id:
         found["snapshot_id"] = clipper.text(facts.snapshot_id, _ID)
-    if facts.evaluation_id:
-        found["evaluation_id"] = clipper.text(facts.evaluation_id, _ID)
+    if evaluation is not None:
+        found["evaluation_id"] = evaluation
     if result is not None:
         found["counts"] = _counts(result, listed)
     if facts.decision is not None and facts.decision.status is not None:
@@ -248,8 +252,14 @@ def _score(telling: Telling, result: ControlResult | None) -> Json:
     if result is None:
         return {"points": 0.0, "points_max": 0.0}
     status = _STATUS.get(telling.standing, Status.TO_ADDRESS)
-    found = points_of(Scored(result.outcome, result.points, result.max_points, status=status))
-    return {"points": round(float(found.current), 4), "points_max": round(float(found.maximum), 4)}
+    points, most = _points(result.outcome, result.points, result.max_points, status)
+    return {"points": points, "points_max": most}
+
+
+@lru_cache(maxsize=4096)
+def _points(outcome: Outcome, points: float, most: float, status: Status) -> tuple[float, float]:
+    found = points_of(Scored(outcome, points, most, status=status))
+    return round(float(found.current), 4), round(float(found.maximum), 4)
 
 
 def _counts(result: ControlResult, listed: int) -> Json:
