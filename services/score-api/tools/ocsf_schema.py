@@ -8,31 +8,18 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
-from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
+from plumbline_contracts.finding import OCSF_VERSION
+from plumbline_contracts.finding_schema import CLASS, ocsf_schema
 
-VERSION = "1.8.0"
-CLASS = "compliance_finding"
-PROFILES = ["datetime"]
 FOLDER = Path(__file__).parents[1] / "src" / "plumbline_score_api" / "findings" / "generated"
-FILE = FOLDER / f"ocsf-{VERSION}-{CLASS.replace('_', '-')}.json"
+FILE = FOLDER / f"ocsf-{OCSF_VERSION}-{CLASS.replace('_', '-')}.json"
 GENERATED = "By `make generate`; do not edit. OCSF, Apache-2.0, https://schema.ocsf.io"
 
 
 def text() -> str:
-    """The file: keys and enumerations in order, so that the same source always gives the same text."""
-    schema = OcsfJsonSchemaEmbedded(get_ocsf_schema(version=VERSION)).get_class_schema(CLASS, profiles=PROFILES)
-    return json.dumps(_ordered({**schema, "$comment": GENERATED}), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-
-
-def _ordered(value: Any, key: str = "") -> Any:  # noqa: ANN401 - any JSON
-    if isinstance(value, dict):
-        return {name: _ordered(each, name) for name, each in value.items()}
-    if isinstance(value, list):
-        each_ordered = [_ordered(each) for each in value]
-        return sorted(each_ordered, key=json.dumps) if key in ("enum", "required", "anyOf", "type") else each_ordered
-    return value
+    """The file."""
+    return json.dumps({"$comment": GENERATED, **ocsf_schema()}, indent=1, ensure_ascii=False) + "\n"
 
 
 def main() -> int:

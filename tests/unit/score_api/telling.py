@@ -1,8 +1,12 @@
 """Findings as SIEMs hear of them, for tests of pure rules."""
 
+import json
 from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 from plumbline_contracts.events import (
     ControlResult,
     DatasetState,
@@ -98,6 +102,16 @@ def result(verdict: Verdict = Verdict.FAIL, **more: Any) -> ControlResult:
         "evidence": [Evidence(dataset="password_policies", source="SecuritySettings.x", state=DatasetState.OK)],
     }
     return ControlResult(**fields | more)
+
+
+@cache
+def _promise() -> jsonschema_rs.Validator:
+    return jsonschema_rs.validator_for(json.loads(Path("contracts/generated/schemas/finding.v1.json").read_text()))
+
+
+def broken_promises(event: dict[str, Any]) -> list[str]:
+    """Where an event is not what the contract with its receivers says."""
+    return [f"{error.instance_path}: {error.message}" for error in _promise().iter_errors(event)]
 
 
 def entities(count: int = 3) -> list[ExposedEntity]:

@@ -33,7 +33,18 @@ from plumbline_score_api.findings.state import Verdict
 from plumbline_score_api.findings.validation import problems
 
 from tests.unit.score_api.painting import decision, definition
-from tests.unit.score_api.telling import CONTROL, FINDING, INSTANCE, START, Story, entities, facts, result, seen
+from tests.unit.score_api.telling import (
+    CONTROL,
+    FINDING,
+    INSTANCE,
+    START,
+    Story,
+    broken_promises,
+    entities,
+    facts,
+    result,
+    seen,
+)
 
 MOST = 8_000
 Json = dict[str, Any]
@@ -63,6 +74,7 @@ def event_of(telling: Telling = FAILED, **more: Any) -> Json:
     """The event, which is valid."""
     found = write(telling, facts(telling, **{"definition": TEXTS} | more))
     assert problems(found.event, found.record) == []
+    assert broken_promises(found.event) == []
     assert json.loads(found.record) == found.event
     return found.event
 
@@ -282,7 +294,7 @@ def test_what_to_do_is_told_while_there_is_something_to_do() -> None:
     for steps in ([seen()], [seen(Verdict.UNKNOWN)], [seen(), seen(disposition=Status.RESOLVED_THIRD_PARTY)]):
         assert event_of(told(*steps))["remediation"]["desc"].startswith("1. Open Password Policies.")
     for last in (seen(Verdict.PASS), seen(Verdict.NOT_APPLICABLE), Transition.CONTROL_RETIRED):
-        assert "remediation" not in event_of(told(seen(), last))
+        assert event_of(told(seen(), last))["remediation"] == {"desc": "Nothing is left to do."}
 
 
 def test_every_framework_of_the_catalogue_has_a_short_name() -> None:
@@ -564,6 +576,7 @@ def check_hostile(text: str) -> tuple[Json, bytes]:
     telling = told(seen(Verdict.PARTIAL, Status.PLANNED))
     event, record = write(telling, hostile_facts(telling, text))
     assert problems(event, record) == []
+    assert broken_promises(event) == []
     assert len(record) <= MOST
     assert not set(record) & set(range(32))
     assert json.loads(record.decode("utf-8")) == event

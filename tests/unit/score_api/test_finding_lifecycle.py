@@ -26,7 +26,7 @@ from plumbline_score_api.findings.validation import problems
 from plumbline_score_api.pictures.picture import InstancePicture
 
 from tests.unit.score_api.painting import control, decision, definition, picture
-from tests.unit.score_api.telling import CONTROL, FINDING, INSTANCE, START, TENANT, Story, facts, seen
+from tests.unit.score_api.telling import CONTROL, FINDING, INSTANCE, START, TENANT, Story, broken_promises, facts, seen
 
 CREATE, UPDATE, CLOSE = Activity.CREATE, Activity.UPDATE, Activity.CLOSE
 PASS, FAIL, PARTIAL = seen(Verdict.PASS), seen(Verdict.FAIL), seen(Verdict.PARTIAL)
@@ -121,6 +121,7 @@ def test_transitions(
     assert (told.transition.value, told.activity, event["status_id"], measured, severity) == expected
     assert (told.standing_before, told.sequence) == (known and known.standing, heard + 1)
     assert problems(event, record) == []
+    assert broken_promises(event) == []
 
 
 def test_a_pass_from_the_beginning_is_told_only_if_that_is_wanted() -> None:

@@ -24,7 +24,7 @@ from plumbline_score_api.findings.ocsf import write
 from plumbline_score_api.findings.state import OPEN, Activity, Standing, StatusId, Verdict
 from plumbline_score_api.findings.validation import problems
 
-from tests.unit.score_api.telling import START, facts, seen
+from tests.unit.score_api.telling import START, broken_promises, facts, seen
 
 CLOSED = (StatusId.RESOLVED, StatusId.ARCHIVED, StatusId.DELETED)
 ENDS = (Transition.CONTROL_RETIRED, Transition.INSTANCE_DISCONNECTED, Transition.TENANT_ERASED)
@@ -107,6 +107,7 @@ def test_every_event_is_valid(events: list[tuple[object, int]], options: Options
     for told in _run(events, options)[1]:
         event, record = write(told, facts(told))
         assert problems(event, record) == []
+        assert broken_promises(event) == []
 
 
 @settings(deadline=None, max_examples=300)

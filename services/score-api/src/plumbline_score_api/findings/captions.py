@@ -7,7 +7,6 @@ from plumbline_contracts.events import Product, Severity
 
 from plumbline_score_api.findings.state import Activity, StatusId, Verdict
 
-VERSION = "1.8.0"
 CLASS_UID, CLASS_NAME = 2003, "Compliance Finding"
 ACTIVITIES = {Activity.CREATE: "Create", Activity.UPDATE: "Update", Activity.CLOSE: "Close"}
 STATUSES = {

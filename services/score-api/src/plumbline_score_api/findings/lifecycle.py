@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from plumbline_contracts import ids
 from plumbline_contracts.events import Insights
+from plumbline_contracts.finding import Transition
 
 from plumbline_score_api.decisions.decision import Ended
 from plumbline_score_api.findings.definitions import text_of
@@ -26,7 +27,6 @@ from plumbline_score_api.findings.state import (
     Seen,
     Standing,
     Telling,
-    Transition,
     Verdict,
     activity_of,
     short_digest,

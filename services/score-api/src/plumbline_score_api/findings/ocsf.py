@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from plumbline_contracts import ids
 from plumbline_contracts.events import ControlResult, Outcome
+from plumbline_contracts.finding import MOST_FINDING_BYTES, OCSF_VERSION, Transition
 from pydantic_core import to_json
 
 from plumbline_score_api.decisions.decision import Decision, Status
@@ -23,7 +24,6 @@ from plumbline_score_api.findings.captions import (
     SEVERITIES,
     SEVERITY_IDS,
     STATUSES,
-    VERSION,
 )
 from plumbline_score_api.findings.clipping import Clipper
 from plumbline_score_api.findings.definitions import ControlText, Json, text_of
@@ -37,7 +37,6 @@ from plumbline_score_api.findings.state import (
     UNSETTLED,
     Standing,
     Telling,
-    Transition,
     Verdict,
     milliseconds,
     rfc3339,
@@ -50,8 +49,6 @@ __all__ = ["Facts", "InstanceFacts", "Written", "build", "encode", "write"]
 
 CONTRACT = "plumbline.finding/1"
 LOG_NAME = "compliance-findings"
-MOST_BYTES = 8_000
-"""Of a record: rsyslog cuts lines at 8,096."""
 _LINE, _URL, _REASON, _ID, _NAME = 256, 200, 512, 64, 128
 
 _STATUS = {
@@ -75,6 +72,7 @@ _REOPENED = {
     Transition.EXCEPTION_EXPIRED: "The time of the decision is over; it is to be addressed again.",
     Transition.REOPENED: "The decision does not hold any more; it is to be addressed again.",
 }
+_NOTHING_LEFT = {"desc": "Nothing is left to do."}
 
 
 class Written(NamedTuple):
@@ -99,9 +97,9 @@ def write(telling: Telling, facts: Facts) -> Written:
     record, lost = encode(event), clipper.lost_bytes + text.lost_bytes + place.lost_bytes
     counts = event["unmapped"].get("counts")
     is_partial = counts is not None and counts["listed"] < counts["exposed"]
-    if lost or is_partial or len(record) > MOST_BYTES:
+    if lost or is_partial or len(record) > MOST_FINDING_BYTES:
         event["metadata"] |= {"is_truncated": True, "untruncated_size": -(-(len(record) + lost) // 1000)}
-        record = shrink(event, encode, MOST_BYTES)
+        record = shrink(event, encode, MOST_FINDING_BYTES)
     return Written(event, record)
 
 
@@ -144,15 +142,19 @@ def _event(telling: Telling, facts: Facts, text: ControlText, place: Place, clip
         "finding_info": _finding_info(telling, facts, text, clipper, at, told_at),
         "compliance": compliance(telling, facts, text, explanation, clipper),
         "resources": subjects,
+        "remediation": text.remediation if _is_unsettled(telling) else _NOTHING_LEFT,
         "unmapped": _unmapped(telling, facts, place, evaluation, len(subjects) - 1, clipper),
     }
-    if telling.standing in UNSETTLED or telling.verdict in UNDECIDED:
-        event["remediation"] = text.remediation
     if detail := _detail(telling, facts.decision):
         event["status_detail"] = detail
     if result is not None and result.evidence:
         event["evidences"] = evidences(telling, result, facts, clipper)
     return event
+
+
+def _is_unsettled(telling: Telling) -> bool:
+    """Whether somebody may have something to do, be it to let it be read."""
+    return telling.standing in UNSETTLED or telling.verdict in UNDECIDED
 
 
 def _severity(telling: Telling, text: ControlText) -> int:
@@ -180,7 +182,7 @@ def _message(telling: Telling, facts: Facts, explanation: str) -> str:
 
 def _metadata(telling: Telling, facts: Facts, evaluation: str | None) -> Json:
     found: Json = {
-        "version": VERSION,
+        "version": OCSF_VERSION,
         "profiles": ["datetime"],
         "uid": telling.event_uid,
         "sequence": telling.sequence,

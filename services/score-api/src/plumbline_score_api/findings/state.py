@@ -12,35 +12,12 @@ from hashlib import sha256
 from typing import Self
 
 from plumbline_contracts.events import Insights, Outcome, UnknownReason
+from plumbline_contracts.finding import Transition as Transition
 
 from plumbline_score_api.decisions.decision import Ended, Status
 
 MILLISECOND = timedelta(milliseconds=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class Transition(StrEnum):
-    """What happened to a finding."""
-
-    BASELINE_PASS = "baseline_pass"  # noqa: S105 - a transition, not a password
-    FAILED = "failed"
-    EVIDENCE_CHANGED = "evidence_changed"
-    PASSED = "passed"
-    REGRESSED = "regressed"
-    NO_RESULT = "no_result"
-    PLANNED = "planned"
-    RISK_ACCEPTED = "risk_accepted"
-    CLAIMED = "claimed"
-    REOPENED = "reopened"
-    EXCEPTION_EXPIRED = "exception_expired"
-    NOT_APPLICABLE = "not_applicable"
-    CONTROL_CHANGED = "control_changed"
-    INSIGHTS_CHANGED = "insights_changed"
-    CONTROL_RETIRED = "control_retired"
-    INSTANCE_DISCONNECTED = "instance_disconnected"
-    TENANT_ERASED = "tenant_erased"
-    HEARTBEAT = "heartbeat"
-    REPLAYED = "replayed"
 
 
 class Activity(IntEnum):

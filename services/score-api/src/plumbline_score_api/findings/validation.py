@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
+from plumbline_contracts.finding import MOST_FINDING_BYTES, OCSF_VERSION
 
 from plumbline_score_api.findings.captions import (
     ACTIVITIES,
@@ -18,13 +19,12 @@ from plumbline_score_api.findings.captions import (
     MEASURED,
     SEVERITIES,
     STATUSES,
-    VERSION,
 )
-from plumbline_score_api.findings.ocsf import MOST_BYTES, encode
+from plumbline_score_api.findings.ocsf import encode
 from plumbline_score_api.findings.state import Activity, StatusId
 
 Json = dict[str, Any]
-SCHEMA = Path(__file__).parent / "generated" / f"ocsf-{VERSION}-compliance-finding.json"
+SCHEMA = Path(__file__).parent / "generated" / f"ocsf-{OCSF_VERSION}-compliance-finding.json"
 MOST_PROBLEMS = 5
 _LONGEST_PLACE = 200
 _LARGEST = 2**53
@@ -109,8 +109,8 @@ def _strict(schema: Any) -> Any:  # noqa: ANN401 - any part of a schema
 
 
 def _unfit(record: bytes) -> list[str]:
-    if len(record) > MOST_BYTES:
-        return [f"record: {len(record)} bytes, at most {MOST_BYTES} are allowed"]
+    if len(record) > MOST_FINDING_BYTES:
+        return [f"record: {len(record)} bytes, at most {MOST_FINDING_BYTES} are allowed"]
     return [] if record[:1] == b"{" and b"\n" not in record else ["record: not one line with one JSON object"]
 
 
@@ -146,7 +146,7 @@ def _verdict_fits(event: Json) -> bool:
 
 
 def _is_pinned(event: Json) -> bool:
-    return (event["metadata"]["version"], event["metadata"]["profiles"]) == (VERSION, ["datetime"])
+    return (event["metadata"]["version"], event["metadata"]["profiles"]) == (OCSF_VERSION, ["datetime"])
 
 
 def _is_in_milliseconds(event: Json) -> bool:
@@ -182,7 +182,7 @@ _RULES: dict[str, Callable[[Json], bool]] = {
     "type: activity_id, type_uid and their captions do not agree": _type_fits,
     "captions: a caption is not that of its id": _captions_fit,
     "compliance: status_code is not that of status_id": _verdict_fits,
-    f"metadata: version must be {VERSION} and profiles [datetime]": _is_pinned,
+    f"metadata: version must be {OCSF_VERSION} and profiles [datetime]": _is_pinned,
     "milliseconds: a time is no whole number of milliseconds since 1970": _is_in_milliseconds,
     "clock: time, modified_time and their texts do not agree, or a time lies before its beginning": _is_one_moment,
     "numbers: an id is no whole number": _are_whole,
