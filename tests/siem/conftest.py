@@ -9,7 +9,7 @@ import pytest
 from plumbline_contracts.kafka import KafkaSettings
 
 from tests.siem import tools
-from tests.siem.consumers import CONSUMERS, Consumer, Feed
+from tests.siem.real_consumers import CONSUMERS, Consumer, Feed
 from tests.siem.sending import TOPIC
 
 NPM = tools.NODE.parents[1] / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"

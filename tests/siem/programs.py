@@ -35,6 +35,10 @@ class Program:
         process.wait(STOP_SECONDS)
         self._process = None
 
+    def hang_up(self) -> None:
+        """SIGHUP: daemons open their files anew."""
+        self._running().send_signal(signal.SIGHUP)
+
     def kill(self) -> None:
         """SIGKILL, as a crash would."""
         process = self._running()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from tests.polling import until
-from tests.siem.consumers import (
+from tests.siem.real_consumers import (
     Arrived,
     CollectorToSplunk,
     Consumer,
@@ -209,6 +209,24 @@ def test_rsyslogs_default_size_holds_every_event_and_cuts_what_is_larger(feed: F
     assert whole == full.value
     assert cut != larger.value
     assert cut[:8096] == larger.value[:8096]
+
+
+def test_a_file_that_is_rotated_misses_nothing(feed: Feed) -> None:
+    sent = events(72)
+    consumer = RsyslogToFile(feed)
+    file, rotated = feed.home / "findings.ndjson", feed.home / "findings.ndjson.1"
+    try:
+        consumer.start()
+        with Sending(feed.bootstrap, feed.topic, sent, pause_seconds=PAUSE_SECONDS):
+            _wait_for(consumer, 8)
+            file.rename(rotated)
+            consumer.program.hang_up()
+            until(file.exists, within_seconds=ARRIVAL_SECONDS, what="rsyslog opens the file anew")
+        before = [Arrived(line) for line in rotated.read_bytes().splitlines()]
+        _wait_for(consumer, len(sent) - len(before))
+        _assert_as_sent([*before, *consumer.arrived()], sent)
+    finally:
+        consumer.close()
 
 
 def test_kafkajs_needs_a_codec(feed: Feed, node_packages: object) -> None:

@@ -14,18 +14,32 @@ SIGMA = CACHE / "tools" / "bin" / "sigma"
 COLLECTOR = CACHE / "otelcol-0.145.0"
 _DEBIAN = {"rsyslogd": "rsyslog rsyslog-kafka rsyslog-elasticsearch", "kcat": "kcat"}
 _ADMINISTRATORS = "/usr/sbin:/sbin"
+_MODULES = ("imkafka", "mmjsonparse", "omelasticsearch")
 
 
 class MissingToolError(RuntimeError):
     """A tool is not there; the message has the command that installs it."""
 
 
-def system(name: str) -> str:
-    """The path of `rsyslogd` or `kcat`. Raises MissingToolError."""
-    found = shutil.which(name) or shutil.which(name, path=_ADMINISTRATORS)
-    if found is None:
-        raise MissingToolError(f"{name} is missing; run: apt-get install --no-install-recommends {_DEBIAN[name]}")
-    return found
+def _missing(name: str) -> MissingToolError:
+    return MissingToolError(
+        f"{name} is missing, or a module of it; run: apt-get install --no-install-recommends {_DEBIAN[name]}"
+    )
+
+
+def kcat() -> str:
+    """The path of kcat. Raises MissingToolError."""
+    if found := shutil.which("kcat"):
+        return found
+    raise _missing("kcat")
+
+
+def rsyslogd() -> str:
+    """The path of rsyslogd, with the modules that the shipped files load. Raises MissingToolError."""
+    found = shutil.which("rsyslogd") or shutil.which("rsyslogd", path=_ADMINISTRATORS)
+    if found and all(any(Path("/usr").glob(f"lib*/**/rsyslog/{module}.so")) for module in _MODULES):
+        return found
+    raise _missing("rsyslogd")
 
 
 def made(path: Path) -> str:

@@ -96,7 +96,7 @@ class Kcat(_OneProgram):
     """
 
     def __init__(self, feed: Feed) -> None:
-        command = [tools.system("kcat"), "-C", "-b", feed.bootstrap, "-t", feed.topic, "-o", "beginning", "-u", "-J"]
+        command = [tools.kcat(), "-C", "-b", feed.bootstrap, "-t", feed.topic, "-o", "beginning", "-u", "-J"]
         super().__init__(Program(command, feed.home))
 
     def arrived(self) -> list[Arrived]:
@@ -151,7 +151,7 @@ def plain_rsyslog(name: str, feed: Feed, replaced: dict[str, str]) -> Path:
 
 
 def _rsyslogd(configuration: Path, home: Path) -> Program:
-    command: list[str | Path] = [tools.system("rsyslogd"), "-n", "-f", configuration, "-i", home / "rsyslogd.pid"]
+    command: list[str | Path] = [tools.rsyslogd(), "-n", "-f", configuration, "-i", home / "rsyslogd.pid"]
     return Program(command, home, SECRETS)
 
 
