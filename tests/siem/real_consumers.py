@@ -204,12 +204,15 @@ def plain_collector(feed: Feed, endpoint: str) -> dict[str, Any]:
 
 
 class CollectorToSplunk(_OneProgram):
-    """The OpenTelemetry Collector, to an HTTP Event Collector."""
+    """The OpenTelemetry Collector, to an HTTP Event Collector; `has_queue`: with the queue that it has by default."""
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: Feed, *, has_queue: bool = False) -> None:
         self.splunk = EventCollector()
+        configuration = plain_collector(feed, f"http://{self.splunk.address}/services/collector")
+        if has_queue:
+            del configuration["exporters"]["splunk_hec"]["sending_queue"]
         path = feed.home / "splunk.yaml"
-        path.write_text(yaml.safe_dump(plain_collector(feed, f"http://{self.splunk.address}/services/collector")))
+        path.write_text(yaml.safe_dump(configuration))
         super().__init__(Program([tools.made(tools.COLLECTOR), "--config", path], feed.home, SECRETS))
 
     def arrived(self) -> list[Arrived]:

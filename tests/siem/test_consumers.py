@@ -1,10 +1,12 @@
 """Real consumers read the topic of findings: every event as it was sent, in order, after a stop and a crash too."""
 
+import asyncio
 import json
 import re
 from collections.abc import Callable, Sequence
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 
 from tests.polling import until
 from tests.siem.real_consumers import (
@@ -167,6 +169,39 @@ def test_while_the_siem_is_away_events_wait(
         _assert_as_sent(_wait_for(consumer, len(sent)), sent)
     finally:
         consumer.close()
+
+
+def test_the_collectors_default_queue_would_lose_events(feed: Feed) -> None:
+    """Why the shipped file turns it off."""
+    sent = events(108)
+    consumer = CollectorToSplunk(feed, has_queue=True)
+    try:
+        consumer.splunk.mood = Mood.AWAY
+        consumer.start()
+        send(feed.bootstrap, feed.topic, sent[:72])
+        until(lambda: _committed(feed) == 72, within_seconds=ARRIVAL_SECONDS, what="Kafka is told that all were read")
+        consumer.kill()
+        consumer.splunk.mood = Mood.WELL
+        consumer.start()
+        send(feed.bootstrap, feed.topic, sent[72:])
+        arrived = {_uid(event.value) for event in _wait_for(consumer, 36)}
+    finally:
+        consumer.close()
+    assert arrived == {record.uid for record in sent[72:]}
+
+
+def _committed(feed: Feed) -> int:
+    """How many records the group has told Kafka to have read."""
+
+    async def ask() -> int:
+        admin = AIOKafkaAdminClient(bootstrap_servers=feed.bootstrap)
+        await admin.start()
+        try:
+            return sum(found.offset for found in (await admin.list_consumer_group_offsets(feed.group)).values())
+        finally:
+            await admin.close()
+
+    return asyncio.run(ask())
 
 
 def test_what_a_busy_index_refuses_stands_in_a_file_and_comes_with_the_next_start(feed: Feed) -> None:
