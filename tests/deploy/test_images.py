@@ -92,7 +92,16 @@ def _locked(name: str) -> dict[str, tuple[str, bool]]:
 def _required(folder: str) -> list[Requirement]:
     project = tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]
     found = [Requirement(text) for text in project["dependencies"]]
-    return [requirement for requirement in found if not requirement.name.startswith("plumbline-")]
+    ours = [requirement for requirement in found if requirement.name == "plumbline-contracts"]
+    extras = _extras("contracts")
+    more = [Requirement(text) for each in ours for extra in each.extras for text in extras[extra]]
+    return [*(each for each in found if not each.name.startswith("plumbline-")), *more]
+
+
+def _extras(folder: str) -> dict[str, list[str]]:
+    project = tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]
+    found: dict[str, list[str]] = project["optional-dependencies"]
+    return found
 
 
 @every_image
