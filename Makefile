@@ -84,7 +84,7 @@ lint: install ## Format check and lint
 
 .PHONY: types
 types: install ## mypy, strict
-	@"$(BIN)/mypy" $(SOURCES) services/score-api/tools tests
+	@"$(BIN)/mypy" $(SOURCES) services/score-api/tools tests docs/examples/consume-findings/python
 
 .PHONY: imports
 imports: install ## Who may import whom
