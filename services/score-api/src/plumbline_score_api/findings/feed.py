@@ -99,7 +99,7 @@ class FindingFeed:
             )
             event, record = write(telling, facts)
             made = FindingEvent(tenant, telling, name, event, record)
-            if wrong := problems(event):
+            if wrong := problems(event, record):
                 await self._divert(made, wrong)
             else:
                 found.append(made)
