@@ -69,11 +69,11 @@ class Siem:
         self.refused: list[FindingEvent] = []
         self.fail: str | None = None
 
-    async def send(self, tenant: str, instance: str, events: Sequence[FindingEvent]) -> None:
+    async def send(self, tenant: str, events: Sequence[FindingEvent]) -> None:
         """As the broker does."""
         if self.fail == "before":
             raise KilledError
-        assert {(each.tenant, each.event["unmapped"]["instance"]["id"]) for each in events} == {(tenant, instance)}
+        assert {(each.tenant, each.event["metadata"]["tenant_uid"]) for each in events} == {(tenant, tenant)}
         self.got += events
         if self.fail == "after":
             raise KilledError

@@ -1,5 +1,6 @@
 """What SIEMs are told of findings: each change once, in order, under the same id whenever it is sent again."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -8,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from plumbline_contracts.events import ControlResult, Insights, Outcome, Product, UnknownReason
+from plumbline_score_api import app as composition
 from plumbline_score_api.app import Database
 from plumbline_score_api.audit.schemas import Author
 from plumbline_score_api.decisions.decision import Status
@@ -18,6 +20,7 @@ from plumbline_score_api.findings.schemas import FindingQuery
 from plumbline_score_api.findings.told import read
 from plumbline_score_api.projection.upkeep import Upkeep
 from plumbline_score_api.services import Services
+from plumbline_score_api.webhooks.notifying import Ownership
 
 from tests.integration.score_api.events import Judged, definition, result, status
 from tests.integration.score_api.in_process import CONTROLS, KilledError, Siem, upkeep_of
@@ -252,6 +255,34 @@ async def test_another_tenants_events_and_cursors_are_nothing_to_us(
     assert len(other.items) == 1
     answer = await client.get("/v1/findings", params={"cursor": other.next_cursor})
     assert answer.status_code == 400
+
+
+@pytest.mark.parametrize(("severity", "count"), [("high", 2), ("critical", 0)])
+async def test_a_webhook_brings_the_same_events(
+    upkeep: Upkeep, siem: Siem, client: httpx.AsyncClient, database: Database, severity: str, count: int
+) -> None:
+    """By the severity of the control: a finding that closes is informational, and told to who heard of it."""
+    events = {"compliance_finding": {"severity": severity}}
+    hook = {"name": "SOC", "url": "https://hooks.contoso.example/", "events": events}
+    made = (await client.post("/v1/webhooks", json=hook)).raise_for_status().json()
+    await _judge(upkeep, 1, Outcome.FAIL)
+    await _judge(upkeep, 2, Outcome.PASS)
+    await composition.build_notifier(database, Ownership(lambda: {0}, lambda _: True)).turn(datetime.now(UTC))
+    queued = (await client.get(f"/v1/webhooks/{made['webhook_id']}/deliveries")).json()["items"]
+    bodies = [json.loads(item["body"]) for item in queued]
+    assert {body["type"] for body in bodies} <= {"compliance.finding"}
+    told = sorted((body["data"] for body in bodies), key=lambda event: event["metadata"]["sequence"])
+    assert told == [each.event for each in siem.got][:count]
+
+
+async def test_the_stream_brings_them_only_to_who_names_them(upkeep: Upkeep, client: httpx.AsyncClient) -> None:
+    await _judge(upkeep, 1, Outcome.FAIL)
+    since = {"follow": "false", "since": "2026-01-01T00:00:00Z"}
+    everything = (await client.get("/v1/events", params=since)).text
+    named = (await client.get("/v1/events", params={**since, "kind": "compliance_finding"})).text
+    assert "event: score_changed" in everything
+    assert "compliance_finding" not in everything
+    assert '"class_uid":2003' in named
 
 
 async def test_evidence_that_keeps_changing_is_told_once_an_hour(

@@ -17,6 +17,7 @@ from plumbline_score_api.findings.lifecycle import (
     evidence_due,
     gone,
     heartbeat,
+    is_told,
     replay,
     step,
 )
@@ -145,3 +146,36 @@ def test_an_unread_result_neither_opens_nor_closes(events: list[tuple[object, in
     unread = replace(seen(Verdict.UNKNOWN, disposition), decision=state.decision)
     after, _ = step(state, unread, cause_id="unread", at=START + timedelta(days=900))
     assert after.standing is (state.standing if state.standing in OPEN else Standing.NO_RESULT)
+
+
+@settings(deadline=None, max_examples=600)
+@given(EVENTS, SEEN, OPTIONS)
+def test_what_is_told_needs_no_step(events: list[tuple[object, int]], now: Seen, options: Options) -> None:
+    state, _ = _run(events, options)
+    if state is None:
+        return
+    at = START + timedelta(days=900)
+    for each in (now, _same(state, now)):
+        after, tellings = step(state, each, cause_id="now", at=at, options=options)
+        changes = bool(tellings) or replace(after, last_seen_at=state.last_seen_at) != state
+        assert not (is_told(state, each, options) and changes)
+
+
+def _same(state: FindingState, other: Seen) -> Seen:
+    """What was told, seen again."""
+    return replace(
+        other,
+        verdict=state.verdict,
+        observed=state.observed,
+        exposed=state.exposed,
+        definition=state.definition,
+        insights=state.insights,
+        decision=state.decision,
+    )
+
+
+def test_a_finding_that_is_seen_as_it_was_told_needs_no_step() -> None:
+    """Else the test above would hold for a function that never says so."""
+    state, _ = step(None, seen(Verdict.FAIL), cause_id="first", at=START)
+    assert is_told(state, seen(Verdict.FAIL))
+    assert not is_told(state, seen(Verdict.PASS))

@@ -15,7 +15,6 @@ WITHOUT_TENANT = {
     "history.HistoryRepository.pending": "the projector serves all tenants; each answer names its own",
     "history.HistoryRepository.findings_due": "the projector serves all tenants; each answer names its own",
     "findings.FindingRepository.requested": "the projector serves all tenants; each answer names its own",
-    "findings.FindingRepository.definitions": "the catalogue belongs to no tenant",
     "history.HistoryRepository.prune": "retention is the same for all tenants",
     "bulk.replace": "writes documents that its callers have made for a tenant",
     "bulk.unless_newer": "writes what its callers have made for a tenant, or definitions",

@@ -58,7 +58,7 @@ class FindingSender:
     def __init__(self, producer: AIOKafkaProducer, kafka: KafkaSettings, tenants: Collection[str] = ()) -> None:
         self._producer, self._kafka, self._tenants = producer, kafka, frozenset(tenants)
 
-    async def send(self, tenant: str, instance: str, events: Sequence[FindingEvent]) -> None:
+    async def send(self, tenant: str, events: Sequence[FindingEvent]) -> None:
         """Send events in order; returns when the broker has them all.
 
         Raises SilentBrokerError after a minute without an answer.
@@ -68,14 +68,14 @@ class FindingSender:
             topics.append(self._kafka.topic(f"{FINDINGS}.{tenant}"))
         try:
             async with asyncio.timeout(SEND_SECONDS):
-                sent = [await self._start(topic, instance, each) for each in events for topic in topics]
+                sent = [await self._start(topic, each) for each in events for topic in topics]
                 await asyncio.gather(*sent)
         except TimeoutError as late:
             raise SilentBrokerError(f"the broker took no event of {topics[0]} within {SEND_SECONDS:.0f} s") from late
 
-    async def _start(self, topic: str, instance: str, event: FindingEvent) -> "asyncio.Future[Any]":
+    async def _start(self, topic: str, event: FindingEvent) -> "asyncio.Future[Any]":
         at = milliseconds(event.telling.at)
-        headers = _attributes(instance, event)
+        headers = _attributes(event)
         sending: asyncio.Future[Any] = await self._producer.send(
             topic, event.record, key=event.telling.finding.encode(), headers=headers, timestamp_ms=at
         )
@@ -85,7 +85,7 @@ class FindingSender:
         """Bring an event that breaks the contract to the dead letters. Raises SilentBrokerError as `send` does."""
         topic = self._kafka.topic(dead_letter_name(FINDINGS))
         said = ("plumbline_message", "; ".join(wrong)[:2000].encode())
-        headers = [*_attributes(event.event["unmapped"]["instance"]["id"], event), said]
+        headers = [*_attributes(event), said]
         key = event.telling.finding.encode()
         try:
             async with asyncio.timeout(SEND_SECONDS):
@@ -94,11 +94,11 @@ class FindingSender:
             raise SilentBrokerError(f"the broker took no record of {topic} within {SEND_SECONDS:.0f} s") from late
 
 
-def _attributes(instance: str, event: FindingEvent) -> envelope.Headers:
+def _attributes(event: FindingEvent) -> envelope.Headers:
     attributes = {
         "ce_specversion": "1.0",
         "ce_id": event.telling.event_uid,
-        "ce_source": f"/tenants/{event.tenant}/instances/{instance}",
+        "ce_source": f"/tenants/{event.tenant}/instances/{event.instance}",
         "ce_type": FINDING_TYPE,
         "ce_subject": event.control_id,
         "ce_time": rfc3339(event.telling.at),

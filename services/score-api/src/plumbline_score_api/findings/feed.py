@@ -32,15 +32,16 @@ class FindingEvent:
     """One event, and the record that it is sent as."""
 
     tenant: str
-    telling: Telling
+    instance: str
     control_id: str
+    telling: Telling
     event: Json
     record: bytes
 
 
 _DECIDED = frozenset(DECIDED.values()) - {Standing.TO_ADDRESS}
-Send = Callable[[str, str, Sequence[FindingEvent]], Awaitable[None]]
-"""Sends events of a tenant's instance, in order per finding; returns when the broker has them all."""
+Send = Callable[[str, Sequence[FindingEvent]], Awaitable[None]]
+"""Sends events of a tenant, in order per finding; returns when the broker has them all."""
 Refuse = Callable[[FindingEvent, list[str]], Awaitable[None]]
 """Brings an event that must not be sent to the dead letters, with what is wrong with it."""
 
@@ -72,9 +73,10 @@ class FindingFeed:
     async def written(self, tenant: str, instance: str, product: Product, told: Told) -> list[FindingEvent]:
         """The events that wait, in order. Those that break the contract go to the dead letters instead."""
         controls = [_control(each) for each in told.waiting]
-        context = await self._repository.context(tenant, instance, told.evaluation, controls)
+        exposing = [name for name in controls if told.states[name].exposed]
+        context = await self._repository.context(tenant, instance, told.evaluation, controls, exposing)
         keys = {name: f"{name}@{told.digests[name]}" for name in controls if name in told.digests}
-        definitions = await self._repository.definitions(keys.values())
+        definitions = await self._pictures.definitions(keys.values())
         decisions = await self._decisions(tenant, instance, told)
         place = InstanceFacts(instance, product, context.url, insights=told.insights or Insights.OFF)
         found = []
@@ -98,7 +100,7 @@ class FindingFeed:
                 names_are_allowed=self.settings.names_are_allowed,
             )
             event, record = write(telling, facts)
-            made = FindingEvent(tenant, telling, name, event, record)
+            made = FindingEvent(tenant, instance, name, telling, event, record)
             if wrong := problems(event, record):
                 await self._divert(made, wrong)
             else:
@@ -113,10 +115,10 @@ class FindingFeed:
         items = picture.items if picture is not None else ()
         return {i.control.control_id: i.decision for i in items if i.decision is not None and i.decision.holds}
 
-    async def send(self, tenant: str, instance: str, events: Sequence[FindingEvent]) -> None:
+    async def send(self, tenant: str, events: Sequence[FindingEvent]) -> None:
         """Send events; returns when the broker has them all. Sending them again repeats their uids."""
         if events:
-            await self._send(tenant, instance, events)
+            await self._send(tenant, events)
         for each in events:
             TOLD.labels(each.telling.transition.value).inc()
 

@@ -44,6 +44,7 @@ __all__ = [
     "gone",
     "heartbeat",
     "heartbeat_due",
+    "is_told",
     "replay",
     "seen_of",
     "step",
@@ -125,6 +126,19 @@ def step(state: FindingState | None, seen: Seen, *, cause_id: str, at: datetime,
             is_held_back = difference is not None
             return replace(state, last_seen_at=_last_seen(state, seen), is_held_back=is_held_back), []
     return _tell(state, _as_seen(state, seen, target), transition, cause_id, at, is_evidence=is_evidence)
+
+
+def is_told(state: FindingState, seen: Seen, options: Options = _DEFAULTS) -> bool:
+    """Whether a step would change nothing but when the finding was last seen."""
+    return (
+        seen.verdict is state.verdict
+        and (seen.observed, seen.exposed) == (state.observed, state.exposed)
+        and (seen.definition, seen.decision) == (state.definition, state.decision)
+        and seen.insights is state.insights
+        and not state.is_held_back
+        and _target(state, seen) is state.standing
+        and (bool(state.sequence) or not options.baseline_pass)
+    )
 
 
 def gone(state: FindingState, transition: Transition, *, cause_id: str, at: datetime) -> Step:

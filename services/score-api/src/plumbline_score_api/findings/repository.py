@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from motor.motor_asyncio import AsyncIOMotorDatabase
-from plumbline_contracts.events import ControlDefinition, ControlResult, ExposedEntity
+from plumbline_contracts.events import ControlResult, ExposedEntity
 from pydantic import TypeAdapter
 from pydantic_core import from_json
 
@@ -40,21 +40,26 @@ class Replay:
 
 
 class FindingRepository:
-    """The collections `instances`, `findings`, `exposed` and `controls`, read only, and `finding_replays`."""
+    """The collections `instances`, `findings` and `exposed`, read only, and `finding_replays`."""
 
     def __init__(self, database: AsyncIOMotorDatabase[Document]) -> None:
-        self._instances, self._controls = database["instances"], database["controls"]
+        self._instances = database["instances"]
         self._findings, self._exposed = database["findings"], database["exposed"]
         self._replays = database["finding_replays"]
 
-    async def context(self, tenant: str, instance: str, evaluation: str | None, controls: Iterable[str]) -> Context:
-        """What is known of some controls in an evaluation; nothing measured once that is forgotten."""
+    async def context(
+        self, tenant: str, instance: str, evaluation: str | None, controls: Iterable[str], exposing: Iterable[str]
+    ) -> Context:
+        """What is known of some controls in an evaluation; nothing measured once that is forgotten.
+
+        `exposing` are those that have exposed entities.
+        """
         wanted = sorted(set(controls))
         mine = {"_id": f"{tenant}/{instance}", "tenant": tenant}
         found, results, entities = await asyncio.gather(
             self._instances.find_one(mine, _CONTEXT),
             self._results(tenant, instance, evaluation, wanted),
-            self._entities(tenant, instance, evaluation, wanted),
+            self._entities(tenant, instance, evaluation, sorted(set(exposing))),
         )
         document = found or {}
         current = document.get("current") or {}
@@ -81,16 +86,11 @@ class FindingRepository:
         self, tenant: str, instance: str, evaluation: str | None, wanted: list[str]
     ) -> dict[str, list[ExposedEntity]]:
         """The first exposed entities of each."""
-        if evaluation is None:
+        if evaluation is None or not wanted:
             return {}
         names = [f"{tenant}/{instance}/{evaluation}/{name}/0" for name in wanted]
         found = self._exposed.find({"_id": {"$in": names}, "tenant": tenant})
         return {document["control_id"]: _ENTITIES.validate_json(document["body"]) async for document in found}
-
-    async def definitions(self, keys: Iterable[str]) -> dict[str, ControlDefinition]:
-        """Definitions by `control_id@digest`; they belong to no tenant."""
-        found = self._controls.find({"_id": {"$in": sorted(set(keys))}})
-        return {document["_id"]: ControlDefinition.model_validate_json(document["body"]) async for document in found}
 
     # --- requests to tell everything again
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from typing import NamedTuple
 
 from plumbline_contracts import ids
@@ -16,6 +17,7 @@ from plumbline_score_api.findings.lifecycle import (
     gone,
     heartbeat,
     heartbeat_due,
+    is_told,
     replay,
     seen_of,
     step,
@@ -87,7 +89,7 @@ class Look:
     now: datetime
     options: Options = field(default_factory=Options)
 
-    @property
+    @cached_property
     def started_at(self) -> datetime:
         """When the newest snapshot that was judged began."""
         return max((item.control.evaluated_at for item in self.picture.items), default=self.now)
@@ -136,6 +138,8 @@ def looked(told: Told, look: Look) -> Told:
     for item in look.picture.items:
         name, state = item.control.control_id, told.states.get(item.control.control_id)
         seen = look.seen(item, started_at)
+        if state is not None and is_told(state, seen, look.options):
+            continue
         cause = look.cause(item, seen, state)
         after, events = step(state, seen, cause_id=cause.name, at=cause.at, options=look.options)
         if state is None or events or replace(after, last_seen_at=state.last_seen_at) != state:

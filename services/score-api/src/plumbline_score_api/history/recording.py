@@ -7,7 +7,7 @@ and tenant.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -18,7 +18,7 @@ from plumbline_contracts.events import Insights, Product
 from plumbline_score_api.changes.changes import Change, change_of_finding, changes_of
 from plumbline_score_api.changes.repository import ChangeLogRepository
 from plumbline_score_api.decisions.decision import Ended
-from plumbline_score_api.findings.feed import FindingFeed
+from plumbline_score_api.findings.feed import FindingEvent, FindingFeed
 from plumbline_score_api.findings.repository import Replay
 from plumbline_score_api.findings.told import Cause, Look, Told, again, left, looked, reminded
 from plumbline_score_api.history.changing import (
@@ -207,41 +207,45 @@ class Recorder:
             aggregated = await self._aggregate(tenant, product, record.outbox) if record.outbox is not None else []
             await self._publish(tenant, [record, *aggregated])
 
-    async def _tell_findings(self, tenant: str, record: Record) -> None:
-        """Bring what waits of an instance's findings to the change log and to SIEMs."""
-        instance = scope_instance(record.scope)
-        if self._feed is None or instance is None or not record.told.waiting:
-            return
-        events = await self._feed.written(tenant, instance, Product(str(record.product)), record.told)
-        changes = [
-            change_of_finding(instance, each.control_id, each.telling.event_uid, each.telling.at, each.event)
-            for each in events
-        ]
-        await self.tell(tenant, instance, changes)
-        await self._feed.send(tenant, instance, events)
-
     async def _publish(self, tenant: str, records: list[Record]) -> None:
         """Bring what waits in records to history, change log and SIEMs, and empty the outboxes."""
         waiting = [(record, record.outbox) for record in records if record.outbox is not None]
-        if waiting:
-            await self._bring(tenant, waiting)
-        for record in records:
-            await self._tell_findings(tenant, record)
+        events = [each for record in records for each in await self._events(tenant, record)]
+        if waiting or events:
+            await self._bring(tenant, waiting, events)
+        if self._feed is not None:
+            await self._feed.send(tenant, events)
         if pending := [record for record in records if record.is_pending]:
             await self._repository.told(tenant, pending)
         self._known |= {(tenant, record.scope): record.settled for record in records}
         while len(self._known) > MOST_KNOWN:
             self._known.popitem(last=False)
 
-    async def _bring(self, tenant: str, waiting: list[tuple[Record, Point]]) -> None:
-        """Bring points to history and change log. Doing it again changes nothing."""
-        await self._repository.add(tenant, [point for _, point in waiting])
+    async def _events(self, tenant: str, record: Record) -> list[FindingEvent]:
+        """What waits of an instance's findings, written out."""
+        instance = scope_instance(record.scope)
+        if self._feed is None or instance is None or not record.told.waiting:
+            return []
+        return await self._feed.written(tenant, instance, Product(str(record.product)), record.told)
+
+    async def _bring(
+        self, tenant: str, waiting: list[tuple[Record, Point]], events: Sequence[FindingEvent] = ()
+    ) -> None:
+        """Bring points to history and change log, and events to the log. Doing it again changes nothing."""
+        if waiting:
+            await self._repository.add(tenant, [point for _, point in waiting])
         told: dict[int, list[Change]] = {}
         for record, point in waiting:
             changes = changes_of(point, scope_instance(record.scope))
             told.setdefault(self._partition(tenant, record, point), []).extend(changes)
-        for partition, changes in told.items():
-            await self._log.append(tenant, partition, changes)
+        for each in events:
+            partition = self._partition_of(f"{tenant}/{each.instance}")
+            change = change_of_finding(
+                each.instance, each.control_id, each.telling.event_uid, each.telling.at, each.event
+            )
+            told.setdefault(partition, []).append(change)
+        for partition, found in told.items():
+            await self._log.append(tenant, partition, found)
 
     def _partition(self, tenant: str, record: Record, point: Point) -> int:
         instance = scope_instance(record.scope) or (point.source.instance if point.source is not None else None)

@@ -162,16 +162,23 @@ class PictureService:
             raise ForgottenError
         return found | {instance: read[evaluation] for instance, evaluation in missing}
 
-    async def _defined(self, keys: Iterable[str]) -> Mapping[str, ControlDefinition]:
+    async def definitions(self, keys: Iterable[str]) -> Mapping[str, ControlDefinition]:
+        """Definitions by `control_id@digest`, as far as they are there."""
         wanted = set(keys)
         missing = wanted - self._definitions.keys()
         if missing:
             self._definitions.update(await self._repository.definitions(missing))
         found = {key: self._definitions[key] for key in wanted if key in self._definitions}
-        if len(found) < len(wanted):
-            raise UnavailableError("Control definitions are missing in the database; restart a projector to read them.")
         while len(self._definitions) > max(MOST_DEFINITIONS, len(wanted)):
             self._definitions.popitem(last=False)
+        return found
+
+    async def _defined(self, keys: Iterable[str]) -> Mapping[str, ControlDefinition]:
+        """Definitions of all keys. Raises UnavailableError."""
+        wanted = set(keys)
+        found = await self.definitions(wanted)
+        if len(found) < len(wanted):
+            raise UnavailableError("Control definitions are missing in the database; restart a projector to read them.")
         return found
 
     def _known(self, tenant: str, pointer: Pointer) -> InstancePicture | None:
