@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -19,9 +20,11 @@ from plumbline_contracts.asyncapi import example_headers
 from plumbline_contracts.examples import Example, examples
 from plumbline_contracts.finding import FINDING_EVENT
 from plumbline_contracts.kafka import KafkaSettings
+from plumbline_contracts.provisioning import create_topics
 from plumbline_contracts.topics import registry
 
 from tests.polling import until
+from tests.secured_kafka import USER, SecuredKafka, secured_kafka
 
 TOPIC = registry()["compliance-findings"]
 GROUP = "example"
@@ -104,7 +107,9 @@ async def _end(settings: KafkaSettings) -> int:
 class Program:
     """One consumer, started as often as a test likes, with one file and one log."""
 
-    def __init__(self, command: Sequence[str | Path], settings: KafkaSettings, home: Path) -> None:
+    def __init__(
+        self, command: Sequence[str | Path], settings: KafkaSettings, home: Path, **variables: str | Path
+    ) -> None:
         self._command = list(map(str, command))
         self._home = home
         self.file = home / "findings.ndjson"
@@ -114,6 +119,7 @@ class Program:
             "KAFKA_TOPIC": settings.topic(TOPIC.name),
             "KAFKA_GROUP": settings.group(GROUP),
             "FINDINGS_FILE": str(self.file),
+            **{name: str(value) for name, value in variables.items()},
         }
 
     def start(self, most_bytes: int | None = None) -> None:
@@ -248,3 +254,46 @@ class ConsumerContract:
         assert "offset 1" in program.log
         assert committed(kafka_settings) <= 1
         assert asyncio.run(_end(kafka_settings)) == 3
+
+    def test_it_logs_in_over_tls(self, command: list[str | Path], tmp_path: Path) -> None:
+        """With a wrong password, or a certificate that it cannot check, it reads nothing and says why."""
+        sent = findings(24)
+        with secured_kafka(tmp_path / "kafka") as broker:
+            settings = KafkaSettings(kafka_bootstrap=broker.bootstrap)
+            asyncio.run(create_topics(settings, replication_factor=1))
+            send(settings, sent)
+            wrong = tmp_path / "wrong"
+            wrong.write_text("not-the-password")
+            _assert_refused(_login(command, settings, broker, tmp_path / "a", KAFKA_PASSWORD_FILE=wrong))
+            _assert_refused(_login(command, settings, broker, tmp_path / "b", KAFKA_CA_FILE=""))
+            program = _login(command, settings, broker, tmp_path / "c")
+            try:
+                program.start()
+                _assert_each_once_in_order(program.wait_for(len(sent)), sent)
+                assert program.end() == 0, program.log
+            finally:
+                program.close()
+
+
+def _login(
+    command: Sequence[str | Path], settings: KafkaSettings, broker: SecuredKafka, home: Path, **variables: str | Path
+) -> Program:
+    home.mkdir()
+    login: dict[str, str | Path] = {
+        "KAFKA_BOOTSTRAP": broker.login_bootstrap,
+        "KAFKA_USER": USER,
+        "KAFKA_PASSWORD_FILE": broker.password_file,
+        "KAFKA_CA_FILE": broker.certificate_file,
+    }
+    return Program(command, settings, home, **{**login, **variables})
+
+
+def _assert_refused(program: Program) -> None:
+    try:
+        program.start()
+        assert program.status() != 0
+        assert program.whole_lines() == []
+        assert re.search("authent|certificate|sasl", program.log, re.IGNORECASE), program.log
+        assert "not-the-password" not in program.log
+    finally:
+        program.close()

@@ -44,7 +44,20 @@ func run(ctx context.Context) error {
 		return err
 	}
 	defer client.CloseAllowingRebalance()
+	if err := reach(ctx, client); err != nil {
+		return err
+	}
 	return consume(ctx, client, findings)
+}
+
+// reach tells at once what polling would try again and again: an address, a certificate or a login that is wrong.
+func reach(ctx context.Context, client *kgo.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	if err := client.Ping(ctx); err != nil {
+		return fmt.Errorf("the broker is not there, or refuses the login: %w", err)
+	}
+	return nil
 }
 
 // consume goes batch by batch: handle, make it durable, then commit. Within a partition, and so within a key, order
@@ -99,6 +112,7 @@ func kafkaOptions() ([]kgo.Opt, error) {
 		kgo.DisableAutoCommit(),
 		kgo.BlockRebalanceOnPoll(),
 		kgo.SessionTimeout(10 * time.Second),
+		kgo.WithLogger(kgo.BasicLogger(os.Stderr, kgo.LogLevelWarn, nil)),
 	}
 	user := os.Getenv("KAFKA_USER")
 	if user == "" {

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 REMEMBERED = 100_000
 """Event ids that are kept to tell a duplicate. One comes soon after the first, or when offsets are set back."""
@@ -58,6 +58,7 @@ class Findings:
 
     def __init__(self, path: Path) -> None:
         self._seen: dict[str, None] = {}
+        path.touch(mode=0o600)
         self._file = path.open("a+b")
         self._file.seek(0)
         end = 0
@@ -88,16 +89,24 @@ class Findings:
             del self._seen[next(iter(self._seen))]
 
 
+def setting(name: str, otherwise: str | None = None) -> str:
+    """A variable of the environment; the end, with a message, when it must be set and is not."""
+    value = os.environ.get(name) or otherwise
+    if value is None:
+        sys.exit(f"{name} is not set")
+    return value
+
+
 def kafka_options() -> dict[str, Any]:
     """Where the broker is; TLS and SCRAM when a user is named."""
-    options: dict[str, Any] = {"bootstrap_servers": os.environ["KAFKA_BOOTSTRAP"]}
+    options: dict[str, Any] = {"bootstrap_servers": setting("KAFKA_BOOTSTRAP")}
     if user := os.environ.get("KAFKA_USER"):
         options |= {
             "security_protocol": "SASL_SSL",
-            "ssl_context": ssl.create_default_context(cafile=os.environ.get("KAFKA_CA_FILE")),
+            "ssl_context": ssl.create_default_context(cafile=os.environ.get("KAFKA_CA_FILE") or None),
             "sasl_mechanism": "SCRAM-SHA-512",
             "sasl_plain_username": user,
-            "sasl_plain_password": Path(os.environ["KAFKA_PASSWORD_FILE"]).read_text().strip(),
+            "sasl_plain_password": Path(setting("KAFKA_PASSWORD_FILE")).read_text().strip(),
         }
     return options
 
@@ -133,13 +142,13 @@ async def commit(consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int])
 
 
 async def main() -> None:
-    findings = Findings(Path(os.environ.get("FINDINGS_FILE", "findings.ndjson")))
+    findings = Findings(Path(setting("FINDINGS_FILE", "findings.ndjson")))
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     consumer = AIOKafkaConsumer(
-        os.environ.get("KAFKA_TOPIC", "plumbline.compliance-findings"),
-        group_id=os.environ.get("KAFKA_GROUP", "findings-file"),
+        setting("KAFKA_TOPIC", "plumbline.compliance-findings"),
+        group_id=setting("KAFKA_GROUP", "findings-file"),
         auto_offset_reset="earliest",
         enable_auto_commit=False,
         session_timeout_ms=10_000,
@@ -153,6 +162,6 @@ if __name__ == "__main__":
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO)
     try:
         asyncio.run(main())
-    except (BadRecordError, OSError) as error:
+    except (BadRecordError, KafkaError, OSError) as error:
         log.error("stopped: %s", error)
         sys.exit(1)

@@ -71,7 +71,14 @@ async function main(): Promise<void> {
   await consumer.close(true);
 }
 
+/** What lies behind an error: the library tries several times and tells of each. */
+function reasons(error: unknown): string[] {
+  const { message, cause, errors } = error as AggregateError;
+  const inner: unknown[] = [...(errors ?? []), ...(cause ? [cause] : [])];
+  return inner.length > 0 ? [...new Set(inner.flatMap(reasons))] : [message];
+}
+
 main().catch((error: unknown) => {
-  console.error(`stopped: ${error}`);
+  console.error(`stopped: ${reasons(error).join("; ")}`);
   process.exit(1);
 });
