@@ -62,7 +62,7 @@ def test_dead_letters_are_written_by_those_of_ours_who_read_the_topic_else_by_wh
     assert letters
     for topic in letters:
         source = registry()[topic.name.removesuffix(".dlq")]
-        readers = set(source.members) - {OUTSIDER} or set(source.producers)
+        writers = set(source.members) - {OUTSIDER} or set(source.producers)
         sends = {name.split(".")[0] for name in DOCUMENT["operations"] if name.endswith(f".send.{topic.name}")}
-        assert sends == readers
-        assert "plumbline_offset" in _message(topic)["headers"]["properties"]
+        assert sends == writers
+        assert "plumbline_message" in _message(topic)["headers"]["properties"]

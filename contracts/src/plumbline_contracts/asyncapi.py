@@ -86,11 +86,17 @@ def _channel(topic: Topic) -> Json:
     return {
         "address": f"{DEFAULT_PREFIX}{topic.name}",
         "title": topic.name,
-        "description": topic.purpose,
+        "description": _description(topic),
         "messages": {name: {"$ref": f"#/components/messages/{name}"}},
         "tags": [{"name": _tag(topic)}],
         "bindings": {"kafka": _channel_binding(topic)},
     }
+
+
+def _description(topic: Topic) -> str:
+    if not topic.per_tenant:
+        return topic.purpose
+    return f"{topic.purpose} May also exist once for each tenant, as `{DEFAULT_PREFIX}{topic.name}.TENANT`."
 
 
 def _channel_binding(topic: Topic) -> Json:

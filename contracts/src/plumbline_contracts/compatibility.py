@@ -251,6 +251,7 @@ def _broken(old: Topic, new: Topic) -> Iterator[str]:
 
 _WORSE: tuple[tuple[str, Callable[[int, int], bool], str], ...] = (
     ("retention_hours", lambda before, now: now < before, "a consumer that was away for that long loses records"),
+    ("per_tenant", lambda before, now: now < before, "the topics of single tenants would be gone"),
     ("max_record_bytes", lambda before, now: now > before, "consumers size their buffers by it"),
 )
 """What may change of a topic in one direction alone."""

@@ -6,7 +6,7 @@ from typing import Any
 from plumbline_contracts.events import EVENT_TYPES, ID_PATTERN, Event
 from plumbline_contracts.finding import FINDING_EVENT, OCSF_VERSION
 from plumbline_contracts.finding_schema import finding_schema
-from plumbline_contracts.topics import Topic
+from plumbline_contracts.topics import DEAD_LETTER_SUFFIX, Topic, registry
 
 SCHEMA_BASE = "https://plumbline.dev/schemas"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -62,7 +62,8 @@ def key_schema(topic: Topic) -> Json:
 def headers_schema(topic: Topic) -> Json:
     """The record headers by name, each UTF-8 text: CloudEvents 1.0.2 in binary mode, or those of a dead letter."""
     if topic.is_dead_letter_topic:
-        return _dead_letter_headers()
+        source = registry()[topic.name.removesuffix(DEAD_LETTER_SUFFIX)]
+        return _dead_letter_headers() if source.readers else _unsent_headers(source)
     assert topic.event is not None
     properties = {
         "ce_specversion": {"type": "string", "const": "1.0", "description": "Version of CloudEvents"},
@@ -94,6 +95,13 @@ def _dead_letter_headers() -> Json:
         "plumbline_failed_at": {"type": "string", "format": "date-time", "description": "When it was diverted"},
     }
     return {"type": "object", "required": sorted(properties), "properties": properties}
+
+
+def _unsent_headers(source: Topic) -> Json:
+    """Of a record that was never sent: its own, and why."""
+    schema = headers_schema(source)
+    said = {"plumbline_message": {"type": "string", "description": "What is wrong with the record"}}
+    return {**schema, "required": sorted([*schema["required"], *said]), "properties": {**schema["properties"], **said}}
 
 
 def _of_model(model: type[Event]) -> Json:

@@ -34,6 +34,9 @@ The value is one line of compact JSON, at most {MOST_FINDING_BYTES:,} bytes, and
 and marked with `metadata.is_truncated`; the API has all of it at `finding_info.src_url`. The record's own time is that
 of `time`.
 """
+_UNSENT_VALUE = """\
+The value is what would have been sent, so do not read it as if it kept the contract.
+"""
 _DEAD_VALUE = """\
 The value is the record's, byte by byte. The record's own headers come first, and these follow them. A record that had
 neither key nor value has an empty value here.
@@ -106,12 +109,17 @@ def _page(topic: Topic) -> Iterator[str]:
     again, order = _AGAIN[topic.event], _ORDER[topic.key]
     yield f"\n## Promises\n\n{_PROMISES.format(again=again, order=order)}"
     if topic.dead_letters:
-        yield from _dead_letters(registry()[dead_letter_name(topic.name)])
+        yield from _dead_letters(topic, registry()[dead_letter_name(topic.name)])
 
 
 def _facts(topic: Topic) -> Iterator[str]:
     yield "| | |\n| --- | --- |\n"
     yield _row("name", f"`{DEFAULT_PREFIX}{topic.name}`")
+    if topic.per_tenant:
+        yield _row(
+            "of one tenant",
+            f"`{DEFAULT_PREFIX}{topic.name}.TENANT`, where the operator wants one: the same, for it alone",
+        )
     yield _row("event", f"`{topic.event}`")
     yield _row("written by", ", ".join(topic.producers))
     yield _row("read by", ", ".join(_reader(topic, name) for name in topic.consumers))
@@ -187,9 +195,9 @@ def _example(topic: Topic, example: Example) -> Iterator[str]:
     yield f"```\n\nand the value, which is on one line in the topic:\n\n```json\n{pretty(example.value)}\n```\n"
 
 
-def _dead_letters(topic: Topic) -> Iterator[str]:
+def _dead_letters(source: Topic, topic: Topic) -> Iterator[str]:
     yield f"\n## Dead letters: `{topic.name}`\n\n{topic.purpose} {_cleanup(topic)} The key is that of the record.\n"
-    yield f"{_DEAD_VALUE}\n{_headers(topic)}"
+    yield f"{_DEAD_VALUE if source.readers else _UNSENT_VALUE}\n{_headers(topic)}"
 
 
 def _row(*cells: str) -> str:

@@ -59,6 +59,11 @@ class Topic(BaseModel):
         return [name for name in self.consumers if name not in self.without_group]
 
     @property
+    def readers(self) -> list[str]:
+        """The services that read it in their group; where there is none, its dead letters hold what was never sent."""
+        return [name for name in self.members if name != OUTSIDER]
+
+    @property
     def model(self) -> type[Event] | None:
         """The model of its values; None where the schema is not ours (OCSF)."""
         return EVENT_TYPES.get(self.event) if self.event else None
@@ -128,12 +133,15 @@ def unfit_for_topic(tenant: str) -> str | None:
 
 
 def _dead_letter_topic(source: Topic) -> Topic:
+    purpose = f"Records of {source.name} that could not be read, with their original bytes."
+    if not source.readers:
+        purpose = f"Records that break the contract and were therefore not sent to {source.name}."
     return source.model_copy(
         update={
             "name": dead_letter_name(source.name),
-            "purpose": f"Records of {source.name} that could not be read, with their original bytes.",
+            "purpose": purpose,
             "event": None,
-            "producers": [name for name in source.members if name != OUTSIDER] or source.producers,
+            "producers": source.readers or source.producers,
             "per_tenant": False,
             "consumers": [],
             "without_group": [],

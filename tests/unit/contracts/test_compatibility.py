@@ -142,6 +142,7 @@ def _registry(**update: Any) -> Registry:
         ({"compression": "zstd"}, "compliance-findings: compression was lz4, is zstd: "),
         ({"partitions": 12}, "compliance-findings: partitions was 6, is 12: "),
         ({"retention_hours": 24}, "compliance-findings: retention_hours was 168, is 24: "),
+        ({"per_tenant": False}, "compliance-findings: per_tenant was True, is False: "),
         ({"max_record_bytes": 1 << 20}, "compliance-findings: max_record_bytes was 65536, is 1048576: "),
     ],
 )
