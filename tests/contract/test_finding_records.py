@@ -42,7 +42,7 @@ def _events() -> list[FindingEvent]:
     made = []
     for telling in Story(seen(Verdict.FAIL), seen(Verdict.PASS)).tellings:
         written = write(telling, facts(telling))
-        made.append(FindingEvent(TENANT, telling, CONTROL, written.event, written.record))
+        made.append(FindingEvent(TENANT, INSTANCE, CONTROL, telling, written.event, written.record))
     return made
 
 
@@ -55,7 +55,7 @@ def _assert_documented(topic: Topic, record: dict[str, Any]) -> None:
 
 async def test_every_record_is_as_documented() -> None:
     producer, kafka = Producer(), KafkaSettings()
-    await FindingSender(producer, kafka, [TENANT]).send(TENANT, INSTANCE, _events())
+    await FindingSender(producer, kafka, [TENANT]).send(TENANT, _events())
     shared, own = kafka.topic(FINDINGS), kafka.topic(f"{FINDINGS}.{TENANT}")
     assert [topic for topic, _ in producer.taken] == [shared, own, shared, own]
     for _, record in producer.taken:
