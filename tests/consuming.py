@@ -30,7 +30,7 @@ TOPIC = registry()["compliance-findings"]
 GROUP = "example"
 COUNT = 120
 ARRIVAL_SECONDS = 60
-END_SECONDS = 30
+END_SECONDS = 60
 KEYS = [f"contoso|{instance}|SF-ID-{number:02}" for instance in ("sales-eu", "sales-us") for number in range(1, 7)]
 
 
