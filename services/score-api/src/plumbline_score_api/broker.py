@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 from plumbline_contracts import envelope, lifecycle, tracing
 from plumbline_contracts.events import CollectionRequest
+from plumbline_contracts.finding import FINDING_EVENT
 from plumbline_contracts.kafka import KafkaSettings
 from plumbline_contracts.lifecycle import StartError
 from plumbline_contracts.topics import dead_letter_name
@@ -24,7 +25,6 @@ SEND_SECONDS = 60.0
 ASK_SECONDS = 5.0
 AGAIN_SECONDS = 5.0
 FINDINGS = "compliance-findings"
-FINDING_TYPE = "plumbline.finding.v1"
 
 
 class SilentBrokerError(RuntimeError):
@@ -99,7 +99,7 @@ def _attributes(event: FindingEvent) -> envelope.Headers:
         "ce_specversion": "1.0",
         "ce_id": event.telling.event_uid,
         "ce_source": f"/tenants/{event.tenant}/instances/{event.instance}",
-        "ce_type": FINDING_TYPE,
+        "ce_type": FINDING_EVENT,
         "ce_subject": event.control_id,
         "ce_time": rfc3339(event.telling.at),
         "content-type": "application/json",
