@@ -1,5 +1,6 @@
 """The topic `compliance-findings` on a real broker: what is on it, after kills too, and how it is filled again."""
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from typing import Any
 import jsonschema_rs
 from plumbline_contracts.events import Outcome
 from plumbline_contracts.kafka import KafkaSettings
+from plumbline_contracts.provisioning import create_topics
 from plumbline_score_api.findings.validation import problems
 
 from tests.integration.parts import BIN, environment
@@ -76,6 +78,20 @@ def test_kills_lose_nothing_and_repeat_events_under_their_own_ids(stage: Stage) 
         assert all(by_uid[event["metadata"]["uid"]] == event for event in events), key
         told = [event["metadata"]["sequence"] for event in by_uid.values()]
         assert told == list(range(1, rounds + 1)), key
+
+
+def test_a_tenant_with_a_topic_of_its_own_finds_its_events_there_and_no_others(
+    stage: Stage, kafka_settings: KafkaSettings
+) -> None:
+    asyncio.run(create_topics(kafka_settings, replication_factor=1, tenants=["contoso"]))
+    stage.project(findings_tenant_topics="contoso")
+    stage.define(*CONTROLS)
+    stage.judge(Judged(1, _all(Outcome.FAIL)), Judged(1, _all(Outcome.FAIL), tenant="fabrikam"))
+    stage.wait_committed("control-results")
+    shared, own = stage.on(TOPIC), stage.on(f"{TOPIC}.contoso")
+    assert {record.key.split(b"|")[0] for record in shared} == {b"contoso", b"fabrikam"}
+    assert [record.value for record in own] == [each.value for each in shared if each.key.startswith(b"contoso|")]
+    assert len(own) == 3
 
 
 def test_a_replay_tells_what_stands(stage: Stage, kafka_settings: KafkaSettings) -> None:
