@@ -107,7 +107,7 @@ check: lint types imports generated ## Format, lint, types, import contracts, un
 
 # Most tests wait for something, so more of them run side by side than there are processors here. What takes longest
 # begins first: the files are taken in the order in which they are named, not by their number of tests.
-TEST_PROCESSES ?= 3
+TEST_PROCESSES ?= 4
 
 .PHONY: test
 test: lint types imports generated ## Everything: check, then integration and end-to-end tests on real parts

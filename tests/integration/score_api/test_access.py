@@ -241,7 +241,8 @@ async def worlds(request: pytest.FixtureRequest, mongodb_url: str) -> AsyncItera
 
 
 _VOLATILE = re.compile(
-    r"(?<=\nid: )[\w-]+|plk_[0-9a-f]{16}_[\w-]{43}|whsec_[\w+/=]+|msg_[0-9a-f]{32}"
+    r"(?<=\nid: )[\w-]+|(?<=\"next_cursor\":\")[\w-]{108}(?=\",\"has_more\")"
+    r"|plk_[0-9a-f]{16}_[\w-]{43}|whsec_[\w+/=]+|msg_[0-9a-f]{32}"
     r"|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{16,64}"
     r"|\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:\d\d)?"
 )

@@ -7,9 +7,9 @@ from fastapi import APIRouter, Query, Request
 from plumbline_score_api.access import Reader
 from plumbline_score_api.findings.schemas import FindingPage, FindingQuery
 from plumbline_score_api.findings.service import FindingService
-from plumbline_score_api.problems import RESPONSES, response_of
+from plumbline_score_api.problems import RESPONSES
 
-router = APIRouter(prefix="/v1/findings", tags=["findings"], responses={**RESPONSES, 400: response_of(400)})
+router = APIRouter(prefix="/v1/findings", tags=["findings"], responses=RESPONSES)
 
 
 def _findings(request: Request) -> FindingService:

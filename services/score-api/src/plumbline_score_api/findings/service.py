@@ -5,8 +5,10 @@ from datetime import datetime
 
 from plumbline_score_api.changes.changes import Change, ChangeKind
 from plumbline_score_api.changes.repository import ChangeLogRepository
+from plumbline_score_api.events.cursors import Seal
 from plumbline_score_api.events.feed import Feed
 from plumbline_score_api.findings.schemas import FindingPage, FindingQuery
+from plumbline_score_api.problems import BadRequestError, InvalidError
 
 
 class FindingService:
@@ -16,11 +18,11 @@ class FindingService:
         self._changes, self._feed = changes, feed
 
     async def page(self, tenant: str, query: FindingQuery) -> FindingPage:
-        """The next events. Raises BadRequestError for a cursor that is not the tenant's."""
+        """The next events. Raises InvalidError for a cursor that is not the tenant's."""
         seal = await self._feed.seal()
         end = await self._changes.heads()
         if query.cursor is not None:
-            position = seal.open(tenant, query.cursor)
+            position = _opened(seal, tenant, query.cursor)
             is_cut = await self._lacks(position)
         else:
             position, is_cut = await self._start(query.since, end)
@@ -53,6 +55,13 @@ class FindingService:
         """Whether entries behind a position have been deleted."""
         deleted = await self._changes.deleted()
         return any(each.number > position.get(partition, 0) for partition, each in deleted.items())
+
+
+def _opened(seal: Seal, tenant: str, cursor: str) -> dict[int, int]:
+    try:
+        return seal.open(tenant, cursor)
+    except BadRequestError as error:
+        raise InvalidError("The cursor is not one of ours; start again without it.") from error
 
 
 def _is_wanted(change: Change, query: FindingQuery) -> bool:
