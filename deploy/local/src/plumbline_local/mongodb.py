@@ -4,12 +4,13 @@ secantusdb is GPL-2.0: it runs as a process of its own, in development and tests
 """
 
 import signal
-import socket
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from plumbline_local.ports import is_open
 
 STARTUP_SECONDS = 30.0
 
@@ -67,9 +68,8 @@ def start(home: Path, port: int) -> MongoServer:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
     deadline = time.monotonic() + STARTUP_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return MongoServer(process, f"mongodb://127.0.0.1:{port}", home)
+        if is_open(port):
+            return MongoServer(process, f"mongodb://127.0.0.1:{port}", home)
         time.sleep(0.05)
     process.kill()
     raise MongoStartError(f"the database did not open port {port}: {log.read_text()[-2000:]}")

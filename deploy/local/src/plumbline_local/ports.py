@@ -15,6 +15,17 @@ class PortsTakenError(RuntimeError):
     """Somebody listens on ports that the stack needs; the message names each port, who, and what to do."""
 
 
+def is_open(port: int) -> bool:
+    """Whether somebody listens on a loopback port.
+
+    Who connects to a port of the range that the system gives to connections may be given that very port, and is then
+    connected with itself.
+    """
+    with socket.socket() as probe:
+        is_connected = probe.connect_ex(("127.0.0.1", port)) == 0
+        return is_connected and probe.getsockname() != probe.getpeername()
+
+
 @dataclass(frozen=True)
 class Ports:
     """Every port of a stack, from one base upward."""

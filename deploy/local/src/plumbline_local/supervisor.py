@@ -6,7 +6,6 @@ happens to its processes.
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from plumbline_local import processes
 from plumbline_local.layout import Home
 from plumbline_local.logs import bound
 from plumbline_local.plan import ProcessPlan, StackPlan
+from plumbline_local.ports import is_open
 
 FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 30.0
@@ -101,8 +101,7 @@ class Supervised:
 
     def is_up(self) -> bool:
         """Whether it has opened its port."""
-        with socket.socket() as probe:
-            return self.is_running and probe.connect_ex(("127.0.0.1", self.plan.port)) == 0
+        return self.is_running and is_open(self.plan.port)
 
 
 class Supervisor:
