@@ -146,7 +146,7 @@ def looked(told: Told, look: Look) -> Told:
             states[name], digests[name], is_new = after, item.control.digest, True
             tellings += events
     retired = told.states.keys() - {item.control.control_id for item in look.picture.items}
-    end = Cause(str(look.picture.version.evaluation), look.picture.evaluated_at or look.now)
+    end = Cause(str(look.picture.version.evaluation), min(look.picture.evaluated_at or look.now, look.now))
     for name, after, events in _ended(told, retired, Transition.CONTROL_RETIRED, end):
         states[name], is_new = after, True
         tellings += events
