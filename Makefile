@@ -105,13 +105,12 @@ check: lint types imports generated ## Format, lint, types, import contracts, un
 	@"$(BIN)/evaluator" controls lint
 	@"$(BIN)/pytest" -q tests/unit tests/contract tests/deploy --ignore=tests/deploy/engine
 
-# Most tests wait for something, so more of them run side by side than there are processors here. What takes longest
-# begins first: the files are taken in the order in which they are named, not by their number of tests.
-TEST_PROCESSES ?= 4
+# Most tests wait for something, so more of them run side by side than there are processors here.
+TEST_PROCESSES ?= 3
 
 .PHONY: test
 test: lint types imports generated ## Everything: check, then integration and end-to-end tests on real parts
-	@"$(BIN)/pytest" -q -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder tests/e2e tests/integration tests/deploy tests/contract tests/unit \
+	@"$(BIN)/pytest" -q -n $(TEST_PROCESSES) --dist loadfile tests/e2e tests/integration tests/deploy tests/contract tests/unit \
 		--ignore=tests/deploy/engine
 
 COMPOSE_VERSION := 5.0.2

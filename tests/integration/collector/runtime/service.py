@@ -91,7 +91,7 @@ def simulated(product: str = "salesforce", **options: Any) -> Iterator[Org]:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     org = Org(f"http://127.0.0.1:{port}")
     try:
-        until(lambda: _answers(org), within_seconds=20, what=f"the {product} simulator answers")
+        until(lambda: _answers(org), within_seconds=60, what=f"the {product} simulator answers")
         yield org
     finally:
         process.kill()  # asked kindly, it would first finish the answers that a fault delays
