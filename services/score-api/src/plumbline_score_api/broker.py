@@ -1,7 +1,8 @@
 """Sends records with a deadline: dead letters, collection requests, events of findings."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
@@ -31,6 +32,16 @@ class SilentBrokerError(RuntimeError):
     """The broker gave no answer in time. What was not acknowledged is read again after a restart."""
 
 
+@asynccontextmanager
+async def _taken(topic: str) -> AsyncIterator[None]:
+    """The time that the broker has to take records of a topic. Raises SilentBrokerError."""
+    try:
+        async with asyncio.timeout(SEND_SECONDS):
+            yield
+    except TimeoutError as late:
+        raise SilentBrokerError(f"the broker took no record of {topic} within {SEND_SECONDS:.0f} s") from late
+
+
 class Sender:
     """Sends records of the projector. The producer itself would wait for ever."""
 
@@ -45,11 +56,8 @@ class Sender:
         ours = envelope.dead_letter_headers(record.topic, record.partition, record.offset, error)
         headers = [*((key, value or b"") for key, value in record.headers), *ours]
         topic = self._kafka.topic(dead_letter_name(name))
-        try:
-            async with asyncio.timeout(SEND_SECONDS):
-                await self._producer.send_and_wait(topic, record.value or b"", key=record.key, headers=headers)
-        except TimeoutError as late:
-            raise SilentBrokerError(f"the broker took no record of {topic} within {SEND_SECONDS:.0f} s") from late
+        async with _taken(topic):
+            await self._producer.send_and_wait(topic, record.value or b"", key=record.key, headers=headers)
 
 
 class FindingSender:
@@ -66,12 +74,9 @@ class FindingSender:
         topics = [self._kafka.topic(FINDINGS)]
         if tenant in self._tenants:
             topics.append(self._kafka.topic(f"{FINDINGS}.{tenant}"))
-        try:
-            async with asyncio.timeout(SEND_SECONDS):
-                sent = [await self._start(topic, each) for each in events for topic in topics]
-                await asyncio.gather(*sent)
-        except TimeoutError as late:
-            raise SilentBrokerError(f"the broker took no event of {topics[0]} within {SEND_SECONDS:.0f} s") from late
+        async with _taken(topics[0]):
+            sent = [await self._start(topic, each) for each in events for topic in topics]
+            await asyncio.gather(*sent)
 
     async def _start(self, topic: str, event: FindingEvent) -> "asyncio.Future[Any]":
         at = milliseconds(event.telling.at)
@@ -87,11 +92,8 @@ class FindingSender:
         said = ("plumbline_message", "; ".join(wrong)[:2000].encode())
         headers = [*_attributes(event), said]
         key = event.telling.finding.encode()
-        try:
-            async with asyncio.timeout(SEND_SECONDS):
-                await self._producer.send_and_wait(topic, event.record, key=key, headers=headers)
-        except TimeoutError as late:
-            raise SilentBrokerError(f"the broker took no record of {topic} within {SEND_SECONDS:.0f} s") from late
+        async with _taken(topic):
+            await self._producer.send_and_wait(topic, event.record, key=key, headers=headers)
 
 
 def _attributes(event: FindingEvent) -> envelope.Headers:
